@@ -1,0 +1,88 @@
+//! Packing: operands laid out as the register tile reads them, whatever their orientation.
+
+use crate::simd::{Simd, simd_fn};
+
+/// Copies a panel of up to `width` lines, `depth` long, to `[depth][width]`, lines past `lines` as zeros.
+///
+/// Line `i`, step `k` is `src[i * line_stride + k * step_stride]`; one of the strides is 1. Rows of A and columns of B
+/// are both lines, so one function packs both.
+#[inline(always)]
+fn pack_panel<S: Simd>(
+    dst: &mut [f32],
+    src: &[f32],
+    width: usize,
+    lines: usize,
+    depth: usize,
+    (line_stride, step_stride): (usize, usize),
+) {
+    if lines < width {
+        dst[..depth * width].fill(0.0);
+    }
+    if line_stride == 1 {
+        for k in 0..depth {
+            let from = &src[k * step_stride..k * step_stride + lines];
+            let to = &mut dst[k * width..k * width + lines];
+            let mut i = 0;
+            while i < lines {
+                crate::simd::store::<S>(&mut to[i..], crate::simd::load::<S>(&from[i..]));
+                i += crate::simd::LANES;
+            }
+        }
+        return;
+    }
+    assert_eq!(step_stride, 1, "one stride of a packed operand is 1");
+    // Squares of 8x8 keep both sides in the first-level cache; the tail goes one by one.
+    let full = if S::TRANSPOSE8 && lines == width {
+        depth.saturating_sub(1) / 8 * 8
+    } else {
+        0
+    };
+    if full > 0 {
+        pack_squares::<S>(dst, src, width, full, line_stride);
+    }
+    for i in 0..lines {
+        let line = &src[i * line_stride..i * line_stride + depth];
+        for k in full..depth {
+            dst[k * width + i] = line[k];
+        }
+    }
+}
+
+/// Transposes lines in 8x8 squares. A last square that is narrower than 8 is stored 8 wide all the same: what it spills
+/// lies in the next step's first lines, which are written later (lines go from last to first within 8 steps), and the
+/// last step is left to the caller.
+#[inline(always)]
+fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usize, line_stride: usize) {
+    let squares = width.div_ceil(8);
+    assert!(src.len() >= (width - 1) * line_stride + depth);
+    assert!(dst.len() >= depth * width + 8);
+    for k in (0..depth).step_by(8) {
+        for square in (0..squares).rev() {
+            let i = square * 8;
+            // SAFETY: lines past `width` repeat the last one; steps k..k+8 lie in `depth`; the widest store ends 8 floats
+            // past step `depth - 1`'s line i, inside `dst` by the assertion.
+            unsafe {
+                let line = |l: usize| src.as_ptr().add((i + l).min(width - 1) * line_stride + k);
+                S::transpose8(line, dst.as_mut_ptr().add(k * width + i), width);
+            }
+        }
+    }
+}
+
+simd_fn! {
+    /// Packs panels `first..` of an operand into `dst`, one after another, `width * depth` floats each.
+    ///
+    /// `src` starts at line 0, step 0 of the block; `lines` counts the lines that are left from there.
+    pub(super) fn pack_panels[S](
+        dst: &mut [f32], src: &[f32], width: usize, lines: usize, depth: usize, strides: (usize, usize),
+    ) {
+        let mut line = 0;
+        let mut at = 0;
+        while line < lines {
+            let count = width.min(lines - line);
+            pack_panel::<S>(&mut dst[at..], &src[line * strides.0..], width, count, depth, strides);
+            line += width;
+            at += width * depth;
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A persistent thread pool with one verb: run `n` independent tasks.
+//!
+//! Tasks are cut by shape, never by the number of threads, and every output element has one owner, so which thread takes
+//! which task never shows in the bits. Workers spin briefly before they park, since a training step or a decoded token is
+//! hundreds of short parallel regions.
+
+use crate::buffer::Buffer;
+use crate::isa::Isa;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Spins (about 30 us) before a worker parks: longer than the gap between two kernels, shorter than anybody notices.
+const SPINS: u32 = 20_000;
+
+/// What a worker runs: called once by every thread, with the thread's number.
+type Job = *const (dyn Fn(usize) + Sync);
+
+#[derive(Clone, Copy)]
+struct JobCell(Option<Job>);
+// SAFETY: the pointer is only followed while `broadcast` waits for every worker, and the closure is `Sync`.
+unsafe impl Send for JobCell {}
+
+struct Shared {
+    /// Number of jobs begun; workers wait for it to move.
+    epoch: AtomicUsize,
+    /// Workers still inside the current job.
+    running: AtomicUsize,
+    panicked: AtomicBool,
+    job: Mutex<JobCell>,
+    wake: Condvar,
+    sleepers: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// The threads, the instruction set and the scratch memory that kernels run with.
+pub struct Pool {
+    isa: Isa,
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held for the length of a parallel region: one region at a time.
+    region: Mutex<()>,
+    /// Packed operands of the matmul that is running.
+    packed: Mutex<Buffer>,
+    /// One scratch block a thread.
+    scratch: Vec<Mutex<Buffer>>,
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// A pool of `threads` threads (the caller is one of them) on the detected instruction set.
+    ///
+    /// # Errors
+    /// See [`Isa::detect`].
+    pub fn new(threads: usize) -> Result<Self, String> {
+        Ok(Self::with_isa(threads, Isa::detect()?))
+    }
+
+    /// A pool on a given instruction set.
+    pub fn with_isa(threads: usize, isa: Isa) -> Self {
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            epoch: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            job: Mutex::new(JobCell(None)),
+            wake: Condvar::new(),
+            sleepers: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let workers = (1..threads)
+            .map(|worker| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("kernel-{worker}"))
+                    .spawn(move || work(&shared, worker))
+                    .expect("the system gives a thread")
+            })
+            .collect();
+        Self {
+            isa,
+            shared,
+            workers,
+            region: Mutex::new(()),
+            packed: Mutex::new(Buffer::zeroed(0)),
+            scratch: (0..threads).map(|_| Mutex::new(Buffer::zeroed(0))).collect(),
+        }
+    }
+
+    /// Number of threads, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// The instruction set kernels run on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Runs `task(0)` … `task(tasks - 1)`, each once, on all threads, and returns when the last has ended.
+    ///
+    /// # Panics
+    /// Where a task panics (after all threads have left the region), and where a task calls `run` itself.
+    pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        self.run_with_worker(tasks, |_, i| task(i));
+    }
+
+    /// [`Pool::run`] that also tells each task the number of the thread it runs on.
+    pub(crate) fn run_with_worker(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
+        if tasks <= 1 || self.workers.is_empty() {
+            for i in 0..tasks {
+                task(0, i);
+            }
+            return;
+        }
+        let next = AtomicUsize::new(0);
+        self.broadcast(&|worker| {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= tasks {
+                    break;
+                }
+                task(worker, i);
+            }
+        });
+    }
+
+    /// Runs tasks that each get `floats` floats of scratch memory of their thread (contents undefined).
+    pub(crate) fn run_with_scratch(&self, tasks: usize, floats: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+        self.run_with_worker(tasks, |worker, i| task(i, lock(&self.scratch[worker]).at_least(floats)));
+    }
+
+    /// Cuts `out` into chunks of `chunk` elements (a constant of the shape) and runs `task(index, chunk)` on each.
+    pub(crate) fn run_chunks(&self, out: &mut [f32], chunk: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+        let len = out.len();
+        let shards = Shards::new(out);
+        self.run(len.div_ceil(chunk), |i| {
+            // SAFETY: chunk `i` belongs to task `i` alone.
+            task(i, unsafe { shards.range(i * chunk, len.min((i + 1) * chunk)) });
+        });
+    }
+
+    pub(crate) fn packing_buffer(&self) -> MutexGuard<'_, Buffer> {
+        lock(&self.packed)
+    }
+
+    fn broadcast(&self, job: &(dyn Fn(usize) + Sync)) {
+        assert!(!INSIDE.get(), "a task of the pool started a parallel region of its own");
+        let region = lock(&self.region);
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes; this function does not return before every worker has left the job.
+        let job_static: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), Job>(job) };
+        shared.running.store(self.workers.len(), Ordering::Relaxed);
+        lock(&shared.job).0 = Some(job_static);
+        shared.epoch.fetch_add(1, Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            // Under the lock, so that a worker between its last look and its sleep is not missed.
+            let _guard = lock(&shared.job);
+            shared.wake.notify_all();
+        }
+        INSIDE.set(true);
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        INSIDE.set(false);
+        let mut spins = 0u32;
+        while shared.running.load(Ordering::Acquire) > 0 {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+        }
+        let worker_panicked = shared.panicked.swap(false, Ordering::Relaxed);
+        drop(region);
+        if let Err(panic) = own {
+            resume_unwind(panic);
+        }
+        assert!(!worker_panicked, "a task of the pool panicked; its message is above");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        {
+            let _guard = lock(&self.shared.job);
+            self.shared.wake.notify_all();
+        }
+        for worker in self.workers.drain(..) {
+            // A worker's panic was already reported by the region it happened in.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pool({} threads, {})", self.threads(), self.isa.name())
+    }
+}
+
+fn work(shared: &Shared, worker: usize) {
+    INSIDE.set(true);
+    let mut seen = 0;
+    loop {
+        let mut spins = 0;
+        while shared.epoch.load(Ordering::SeqCst) == seen {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+                continue;
+            }
+            let mut guard = lock(&shared.job);
+            shared.sleepers.fetch_add(1, Ordering::SeqCst);
+            while shared.epoch.load(Ordering::SeqCst) == seen {
+                guard = shared.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            shared.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
+        // One job at a time: the next cannot begin before this worker has left this one.
+        seen += 1;
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let job = lock(&shared.job).0.expect("a job was set before the epoch moved");
+        // SAFETY: `broadcast` keeps the closure alive until `running` is zero.
+        if catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(worker) })).is_err() {
+            shared.panicked.store(true, Ordering::Relaxed);
+        }
+        shared.running.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A slice that tasks share out among themselves, each range to one task.
+#[derive(Clone, Copy)]
+pub(crate) struct Shards<'a, T = f32> {
+    data: *mut T,
+    len: usize,
+    owner: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: only `range` gives access, and its caller promises that ranges do not overlap.
+unsafe impl<T: Send> Send for Shards<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shards<'_, T> {}
+
+impl<'a, T> Shards<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self {
+            data: slice.as_mut_ptr(),
+            len: slice.len(),
+            owner: std::marker::PhantomData,
+        }
+    }
+
+    /// # Safety
+    /// No other live range of these shards overlaps `start..end`.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)] // The caller's promise is what makes it sound.
+    pub(crate) unsafe fn range(&self, start: usize, end: usize) -> &'a mut [T] {
+        assert!(
+            start <= end && end <= self.len,
+            "range {start}..{end} of {} floats",
+            self.len
+        );
+        // SAFETY: in bounds; not aliased, says the caller.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), end - start) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 5] {
+            let pool = Pool::with_isa(threads, Isa::Portable);
+            for n in [0, 1, 2, 1000] {
+                let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(n, |i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn workers_wake_again_after_they_parked() {
+        let pool = Pool::with_isa(2, Isa::Portable);
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let total = AtomicUsize::new(0);
+            pool.run(100, |i| {
+                total.fetch_add(i, Ordering::Relaxed);
+            });
+            assert_eq!(total.load(Ordering::Relaxed), 4950);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::with_isa(2, Isa::Portable);
+        let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(64, |i| assert!(i != 40, "task 40"))));
+        assert!(outcome.is_err());
+        let total = AtomicUsize::new(0);
+        pool.run(10, |i| {
+            total.fetch_add(i, Ordering::Relaxed);
+        });
+        assert_eq!(total.load(Ordering::Relaxed), 45);
+    }
+}

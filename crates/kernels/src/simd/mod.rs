@@ -1,0 +1,213 @@
+//! Sixteen `f32` lanes, once for every instruction set.
+//!
+//! A kernel is written once over [`Simd`] and compiled three times. The logical width is always sixteen lanes (one
+//! AVX-512 register, two AVX2 registers, an array elsewhere) and sums over lanes always fold in the same order, so AVX2
+//! and AVX-512 give the same bits. The portable path multiplies and adds in two roundings where the build target has no
+//! fused multiply-add, so it agrees only within a tolerance there.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+use crate::matmul::tile::{Output, Tile};
+
+/// Lanes of the logical vector; the same on every instruction set.
+pub(crate) const LANES: usize = 16;
+
+/// An instruction set. Methods may only run inside a function that [`simd_fn!`] compiled for that set.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Sixteen lanes.
+    type V: Copy;
+    /// Rows of the matmul register tile.
+    const MR: usize;
+    /// Vectors (of sixteen lanes) across the matmul register tile.
+    const NV: usize;
+    /// Columns of the matmul register tile.
+    const NR: usize = Self::NV * LANES;
+
+    fn splat(x: f32) -> Self::V;
+    /// # Safety
+    /// Sixteen floats must be readable at `p`.
+    unsafe fn load_ptr(p: *const f32) -> Self::V;
+    /// # Safety
+    /// Sixteen floats must be writable at `p`.
+    unsafe fn store_ptr(p: *mut f32, v: Self::V);
+    /// # Safety
+    /// `n < 16` floats must be readable at `p`; the other lanes are `fill`.
+    unsafe fn load_part(p: *const f32, n: usize, fill: f32) -> Self::V;
+    /// # Safety
+    /// `n < 16` floats must be writable at `p`.
+    unsafe fn store_part(p: *mut f32, n: usize, v: Self::V);
+
+    fn add(a: Self::V, b: Self::V) -> Self::V;
+    fn sub(a: Self::V, b: Self::V) -> Self::V;
+    fn mul(a: Self::V, b: Self::V) -> Self::V;
+    fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, one rounding where the set has it.
+    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(a: Self::V, b: Self::V) -> Self::V;
+    fn min(a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(a: Self::V) -> Self::V;
+    /// To the nearest integer, halves to even.
+    fn round(a: Self::V) -> Self::V;
+    /// 2^n of lanes that hold integers in -126..=127.
+    fn pow2(n: Self::V) -> Self::V;
+    /// Lane by lane: `if a < b { x } else { y }`.
+    fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Sum of the lanes, folded in halves: 8, 4, 2, 1.
+    fn sum(v: Self::V) -> f32;
+    /// Largest lane.
+    fn max_lane(v: Self::V) -> f32;
+
+    /// The register tile of a matmul, see [`crate::matmul`].
+    fn tile(tile: &Tile<'_>, out: &Output<'_>);
+    /// Whether [`Simd::transpose8`] is there.
+    const TRANSPOSE8: bool = false;
+    /// Transposes eight steps of eight lines to `dst`, eight floats every `stride`.
+    ///
+    /// # Safety
+    /// Eight floats must be readable at `line(0)` … `line(7)`, and eight writable at `dst + s * stride` for `s` in 0..8.
+    #[inline(always)]
+    unsafe fn transpose8(_line: impl Fn(usize) -> *const f32, _dst: *mut f32, _stride: usize) {
+        unreachable!("guarded by TRANSPOSE8")
+    }
+}
+
+/// The first sixteen floats of `s`, or all of a shorter `s` with `fill` in the other lanes.
+#[inline(always)]
+pub(crate) fn load_or<S: Simd>(s: &[f32], fill: f32) -> S::V {
+    if s.len() >= LANES {
+        // SAFETY: sixteen floats are there.
+        unsafe { S::load_ptr(s.as_ptr()) }
+    } else {
+        // SAFETY: `s.len()` floats are there, and that is below sixteen.
+        unsafe { S::load_part(s.as_ptr(), s.len(), fill) }
+    }
+}
+
+/// [`load_or`] with zeros.
+#[inline(always)]
+pub(crate) fn load<S: Simd>(s: &[f32]) -> S::V {
+    load_or::<S>(s, 0.0)
+}
+
+/// Stores to the first sixteen floats of `s`, or to all of a shorter `s`.
+#[inline(always)]
+pub(crate) fn store<S: Simd>(s: &mut [f32], v: S::V) {
+    if s.len() >= LANES {
+        // SAFETY: sixteen floats are there.
+        unsafe { S::store_ptr(s.as_mut_ptr(), v) }
+    } else {
+        // SAFETY: `s.len()` floats are there, and that is below sixteen.
+        unsafe { S::store_part(s.as_mut_ptr(), s.len(), v) }
+    }
+}
+
+/// e^x, error below 2 ulp; 0 below -87.3, no overflow to infinity above (x is cut at 88.3).
+///
+/// Cody-Waite reduction to |r| <= ln2/2 and a degree-6 polynomial (coefficients: Taylor's, last ones as in Cephes).
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
+    let low = S::splat(-87.336_54);
+    let clamped = S::max(S::min(x, S::splat(88.0)), low);
+    let n = S::round(S::mul(clamped, S::splat(std::f32::consts::LOG2_E)));
+    let r = S::fma(n, S::splat(-0.693_359_4), clamped);
+    let r = S::fma(n, S::splat(2.121_944_4e-4), r);
+    let mut p = S::splat(1.987_569_1e-4);
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = S::fma(p, r, S::splat(c));
+    }
+    let r2 = S::mul(r, r);
+    let e = S::add(S::fma(p, r2, r), S::splat(1.0));
+    let e = S::mul(e, S::pow2(n));
+    S::select_lt(x, low, S::splat(0.0), e)
+}
+
+/// Compiles one body for every instruction set and chooses at run time.
+///
+/// `simd_fn! { pub(crate) fn name[S](args…) -> R { body over S: Simd } }` becomes `fn name(isa: Isa, args…) -> R`.
+/// The body is inlined into functions with the target features of each set, so everything it calls must be
+/// `#[inline(always)]`, and it must not hide work in closures that are not.
+macro_rules! simd_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident[$S:ident]($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn generic<$S: $crate::simd::Simd>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? { generic::<$crate::simd::Avx512>($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? { generic::<$crate::simd::Avx2>($($arg),*) }
+            match isa {
+                // SAFETY: an `Isa` other than `Portable` is only made after its features were detected.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                _ => generic::<$crate::simd::Portable>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use simd_fn;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    simd_fn! {
+        fn exp_all[S](out: &mut [f32], x: &[f32]) {
+            for i in (0..x.len()).step_by(LANES) {
+                store::<S>(&mut out[i..], exp::<S>(load::<S>(&x[i..])));
+            }
+        }
+    }
+    simd_fn! {
+        fn total[S](x: &[f32]) -> f32 { S::sum(load::<S>(x)) }
+    }
+
+    #[test]
+    fn exp_is_within_two_ulp_everywhere() {
+        let x: Vec<f32> = (0..20_011).map(|i| -87.0 + i as f32 * (175.0 / 20_011.0)).collect();
+        for isa in Isa::available() {
+            let mut y = vec![0.0; x.len()];
+            exp_all(isa, &mut y, &x);
+            for (x, y) in x.iter().zip(&y) {
+                let want = f64::from(*x).exp();
+                let ulp = f64::from(f32::EPSILON) * want;
+                assert!(
+                    (f64::from(*y) - want).abs() <= 2.0 * ulp,
+                    "{isa:?}: exp({x}) = {y}, want {want}"
+                );
+            }
+            exp_all(isa, &mut y[..2], &[f32::NEG_INFINITY, -200.0]);
+            assert_eq!(&y[..2], [0.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn every_set_sums_lanes_in_the_same_order() {
+        let x: Vec<f32> = (0..16).map(|i| ((i * 7 + 3) as f32).sin() * 1e3).collect();
+        let sums: Vec<u32> = Isa::available().iter().map(|&isa| total(isa, &x).to_bits()).collect();
+        assert!(sums.windows(2).all(|w| w[0] == w[1]));
+        for n in 0..16 {
+            for isa in Isa::available() {
+                let want = total(Isa::Portable, &x[..n]);
+                assert_eq!(total(isa, &x[..n]).to_bits(), want.to_bits());
+            }
+        }
+    }
+}

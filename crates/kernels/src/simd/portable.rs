@@ -1,0 +1,129 @@
+//! Sixteen lanes in an array, for any processor; the compiler vectorises what it can.
+
+use super::{LANES, Simd};
+use crate::matmul::tile::{Output, Tile, tile_of_rows};
+
+/// No instruction set assumed beyond the build target's.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+/// Fused where the target has the instruction; the library call that emulates it elsewhere is 30 times slower than two
+/// roundings.
+#[inline(always)]
+fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+        a.mul_add(b, c)
+    } else {
+        a * b + c
+    }
+}
+
+macro_rules! lanes {
+    ($i:ident => $e:expr) => {{
+        let mut out = [0.0f32; LANES];
+        for $i in 0..LANES {
+            out[$i] = $e;
+        }
+        out
+    }};
+}
+
+impl Simd for Portable {
+    type V = [f32; LANES];
+    const MR: usize = 4;
+    const NV: usize = 1;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self::V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(p: *const f32) -> Self::V {
+        // SAFETY: sixteen floats are readable, says the caller.
+        unsafe { p.cast::<Self::V>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(p: *mut f32, v: Self::V) {
+        // SAFETY: sixteen floats are writable, says the caller.
+        unsafe { p.cast::<Self::V>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize, fill: f32) -> Self::V {
+        let mut lanes = [fill; LANES];
+        // SAFETY: `n < 16` floats are readable, says the caller.
+        unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n) };
+        lanes
+    }
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, n: usize, v: Self::V) {
+        // SAFETY: `n < 16` floats are writable, says the caller.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    fn add(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => a[i] / b[i])
+    }
+    #[inline(always)]
+    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        lanes!(i => mul_add(a[i], b[i], c[i]))
+    }
+    #[inline(always)]
+    fn max(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn min(a: Self::V, b: Self::V) -> Self::V {
+        lanes!(i => if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn sqrt(a: Self::V) -> Self::V {
+        lanes!(i => a[i].sqrt())
+    }
+    #[inline(always)]
+    fn round(a: Self::V) -> Self::V {
+        // Adding and taking away 1.5 * 2^23 rounds to the nearest even integer; |a| is far below 2^22 here.
+        lanes!(i => (a[i] + 12_582_912.0) - 12_582_912.0)
+    }
+    #[inline(always)]
+    fn pow2(n: Self::V) -> Self::V {
+        lanes!(i => f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        lanes!(i => if a[i] < b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn sum(v: Self::V) -> f32 {
+        let mut v = v;
+        let mut n = LANES / 2;
+        while n > 0 {
+            for i in 0..n {
+                v[i] += v[i + n];
+            }
+            n /= 2;
+        }
+        v[0]
+    }
+    #[inline(always)]
+    fn max_lane(v: Self::V) -> f32 {
+        v.iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+    }
+    #[inline(always)]
+    fn tile(tile: &Tile<'_>, out: &Output<'_>) {
+        tile_of_rows!(Portable, 4, 1, tile, out; 1 2 3 4);
+    }
+}
