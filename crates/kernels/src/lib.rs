@@ -1,15 +1,52 @@
 //! Forward and backward of every operation of a GPT: slices in, slices out.
-#![warn(missing_docs)]
+//!
+//! **Knows** floating-point arithmetic, instruction sets and threads. **Must not know** models, files or what a token
+//! means. It is the only home of SIMD `unsafe`.
+//!
+//! Every function takes a [`Pool`] first, then outputs, inputs, what the forward saved, and sizes. Gradients of
+//! parameters accumulate (`+=`), gradients of activations overwrite unless the name ends in `_acc`. A shape that does not
+//! fit is a mistake of the caller and panics with both shapes.
+//!
+//! **Same bits for any number of threads.** One task owns each output element over the whole reduction, reductions are
+//! cut into chunks fixed by shape, and block sizes are constants. AVX2 and AVX-512 give the same bits too: both sum lanes
+//! in the same order and fuse the same multiplications and additions.
+//!
+//! Letters: B batch, T queries, V vocabulary, d width, h heads, dh = d/h, N = B T.
+//!
+//! ```
+//! use foretoken_kernels::{Epilogue, Mat, Pool, matmul};
+//! let pool = Pool::new(2)?;
+//! let mut c = [0.0; 2];
+//! matmul(&pool, &mut c, Mat::new(&[1.0, 2.0], 1, 2), Mat::new(&[3.0, 4.0, 5.0, 6.0], 2, 2), Epilogue::Store);
+//! assert_eq!(c, [13.0, 16.0]);
+//! # Ok::<(), String>(())
+//! ```
 
+mod adamw;
+mod attention;
 mod buffer;
+mod dropout;
+mod embedding;
 mod gelu;
 mod isa;
+mod layernorm;
+mod loss;
 mod matmul;
+mod matvec;
 mod pool;
+mod random;
 mod simd;
 
+pub use adamw::{AdamW, adamw, adamw_reference, add_in_place, sum_of_squares, zero};
+pub use attention::{AttentionDims, attention_backward, attention_cached, attention_forward, attention_reference};
 pub use buffer::{ALIGNMENT, Buffer};
+pub use dropout::{Dropout, dropout_in_place, residual_forward};
+pub use embedding::{embedding_backward, embedding_forward};
 pub use gelu::{gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference};
 pub use isa::{ISA_VARIABLE, Isa};
+pub use layernorm::{bias_backward, layernorm_backward, layernorm_forward, layernorm_reference};
+pub use loss::{IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_scratch};
 pub use matmul::{DEPTH, Epilogue, Mat, matmul, matmul_bias_gelu, matmul_reference};
+pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_transposed};
 pub use pool::Pool;
+pub use random::{Stream, philox4x32};

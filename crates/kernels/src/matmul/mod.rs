@@ -352,18 +352,37 @@ mod tests {
     fn every_orientation_and_tail_agrees_with_f64() {
         for isa in Isa::available() {
             let pool = Pool::with_isa(2, isa);
-            let shapes = [(1, 1, 1), (3, 5, 7), (14, 32, 9), (15, 33, 17), (29, 70, 385), (61, 101, 60), (100, 16, 800)];
+            let shapes = [
+                (1, 1, 1),
+                (3, 5, 7),
+                (14, 32, 9),
+                (15, 33, 17),
+                (29, 70, 385),
+                (61, 101, 60),
+                (100, 16, 800),
+            ];
             for (m, n, k) in shapes {
                 let (a, b) = (numbers(m * k, 0.0), numbers(k * n, 5.0));
                 let (bias, other) = (numbers(n, 9.0), numbers(m * n, 2.0));
                 for orientation in 0..4 {
-                    let a = if orientation & 1 == 0 { Mat::new(&a, m, k) } else { Mat::new(&a, k, m).t() };
-                    let b = if orientation & 2 == 0 { Mat::new(&b, k, n) } else { Mat::new(&b, n, k).t() };
+                    let a = if orientation & 1 == 0 {
+                        Mat::new(&a, m, k)
+                    } else {
+                        Mat::new(&a, k, m).t()
+                    };
+                    let b = if orientation & 2 == 0 {
+                        Mat::new(&b, k, n)
+                    } else {
+                        Mat::new(&b, n, k).t()
+                    };
                     for epilogue in [
                         Epilogue::Store,
                         Epilogue::Accumulate,
                         Epilogue::Bias(&bias),
-                        Epilogue::BiasResidual { bias: &bias, residual: &other },
+                        Epilogue::BiasResidual {
+                            bias: &bias,
+                            residual: &other,
+                        },
                         Epilogue::BiasGelu { bias: &bias },
                         Epilogue::GeluBackward { pre: &other },
                     ] {
@@ -372,7 +391,10 @@ mod tests {
                         matmul_reference(&mut want, a, b, epilogue);
                         for (i, (c, want)) in c.iter().zip(&want).enumerate() {
                             let close = (c - want).abs() <= 4e-6 * (1.0 + want.abs()) * (k as f32).sqrt();
-                            assert!(close, "{isa:?} {m}x{n}x{k} {orientation} {epilogue:?} at {i}: {c}, want {want}");
+                            assert!(
+                                close,
+                                "{isa:?} {m}x{n}x{k} {orientation} {epilogue:?} at {i}: {c}, want {want}"
+                            );
                         }
                     }
                 }
@@ -386,13 +408,22 @@ mod tests {
         let (a, b) = (numbers(m * k, 1.0), numbers(k * n, 3.0));
         let run = |threads, isa| {
             let mut c = vec![0.0; m * n];
-            matmul(&Pool::with_isa(threads, isa), &mut c, Mat::new(&a, m, k), Mat::new(&b, k, n), Epilogue::Store);
+            matmul(
+                &Pool::with_isa(threads, isa),
+                &mut c,
+                Mat::new(&a, m, k),
+                Mat::new(&b, k, n),
+                Epilogue::Store,
+            );
             c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
         for isa in Isa::available() {
             assert_eq!(run(1, isa), run(3, isa), "{isa:?}");
         }
-        let fused: Vec<_> = Isa::available().into_iter().filter(|&isa| isa != Isa::Portable).collect();
+        let fused: Vec<_> = Isa::available()
+            .into_iter()
+            .filter(|&isa| isa != Isa::Portable)
+            .collect();
         assert!(fused.windows(2).all(|w| run(1, w[0]) == run(1, w[1])));
     }
 }

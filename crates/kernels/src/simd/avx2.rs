@@ -1,6 +1,7 @@
 //! Sixteen lanes in two AVX2 registers.
 
 use super::{LANES, Simd};
+use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 use std::arch::x86_64::*;
 
@@ -179,5 +180,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
         unsafe { transpose8(line, dst, stride) }
+    }
+    const SMALL_ROWS: usize = 6;
+    #[inline(always)]
+    unsafe fn small(tile: &SmallTile) {
+        small_of!(Avx2, tile; 1 2 3 4 5 6; 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Sixteen lanes in one AVX-512 register.
 
 use super::Simd;
+use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 use std::arch::x86_64::*;
 
@@ -102,5 +103,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
         unsafe { super::avx2::transpose8(line, dst, stride) }
+    }
+    const SMALL_ROWS: usize = 8;
+    #[inline(always)]
+    unsafe fn small(tile: &SmallTile) {
+        small_of!(Avx512, tile; 1 2 3 4 5 6 7 8; 1 2);
     }
 }

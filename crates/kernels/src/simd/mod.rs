@@ -17,6 +17,7 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 
+use crate::attention::small::SmallTile;
 use crate::matmul::tile::{Output, Tile};
 
 /// Lanes of the logical vector; the same on every instruction set.
@@ -69,6 +70,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// The register tile of a matmul, see [`crate::matmul`].
     fn tile(tile: &Tile<'_>, out: &Output<'_>);
+    /// Rows of the register tile of a small product.
+    const SMALL_ROWS: usize;
+    /// The register tile of attention's small products.
+    ///
+    /// # Safety
+    /// As [`crate::attention::small::run`].
+    unsafe fn small(tile: &SmallTile);
     /// Whether [`Simd::transpose8`] is there.
     const TRANSPOSE8: bool = false;
     /// Transposes eight steps of eight lines to `dst`, eight floats every `stride`.

@@ -1,6 +1,7 @@
 //! Sixteen lanes in an array, for any processor; the compiler vectorises what it can.
 
 use super::{LANES, Simd};
+use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 
 /// No instruction set assumed beyond the build target's.
@@ -125,5 +126,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {
         tile_of_rows!(Portable, 4, 1, tile, out; 1 2 3 4);
+    }
+    const SMALL_ROWS: usize = 4;
+    #[inline(always)]
+    unsafe fn small(tile: &SmallTile) {
+        small_of!(Portable, tile; 1 2 3 4; 1);
     }
 }

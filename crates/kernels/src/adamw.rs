@@ -1,0 +1,193 @@
+//! AdamW in one pass over parameters, gradients and both moments (Loshchilov and Hutter, arXiv 1711.05101), and the
+//! gradient's norm before it.
+
+use crate::pool::{Pool, Shards};
+use crate::simd::{LANES, load, simd_fn, store};
+
+/// Elements a task updates.
+const CHUNK: usize = 16_384;
+/// Elements whose squares are summed in f32 before chunks are added in f64, in order: part of the norm's bits.
+const NORM_CHUNK: usize = 4096;
+
+/// What a step of AdamW needs beside the arrays. Plain numbers, PyTorch's names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate of this step.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Number of this step, from 1.
+    pub step: u64,
+    /// What the gradient is multiplied with first (clipping).
+    pub grad_scale: f32,
+}
+
+/// One step: `g = grad_scale grad; p -= lr wd p; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g²;`
+/// `p -= lr/(1-b1^s) m / (sqrt(v/(1-b2^s)) + eps)`.
+///
+/// 28 bytes a parameter; every element stands alone.
+///
+/// # Panics
+/// Where lengths differ.
+pub fn adamw(pool: &Pool, param: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], options: &AdamW) {
+    let n = param.len();
+    assert_eq!(
+        (m.len(), v.len(), grad.len()),
+        (n, n, n),
+        "parameters, moments and gradient have one shape"
+    );
+    let (m, v) = (Shards::new(m), Shards::new(v));
+    pool.run_chunks(param, CHUNK, |i, param| {
+        let (start, end) = (i * CHUNK, i * CHUNK + param.len());
+        // SAFETY: the chunk is this task's.
+        let (m, v) = unsafe { (m.range(start, end), v.range(start, end)) };
+        update(pool.isa(), param, m, v, &grad[start..end], options);
+    });
+}
+
+simd_fn! {
+    fn update[S](param: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], options: &AdamW) {
+        let (beta1, beta2) = (f64::from(options.beta1), f64::from(options.beta2));
+        let step = options.step as f64;
+        let rate = S::splat((f64::from(options.lr) / (1.0 - beta1.powf(step))) as f32);
+        let root = S::splat((1.0 / (1.0 - beta2.powf(step)).sqrt()) as f32);
+        let keep = S::splat((1.0 - f64::from(options.lr) * f64::from(options.weight_decay)) as f32);
+        let (b1, b2) = (S::splat(options.beta1), S::splat(options.beta2));
+        let (c1, c2) = (S::splat((1.0 - beta1) as f32), S::splat((1.0 - beta2) as f32));
+        let (eps, scale) = (S::splat(options.eps), S::splat(options.grad_scale));
+        let n = param.len();
+        for i in (0..n).step_by(LANES) {
+            let g = S::mul(load::<S>(&grad[i..n]), scale);
+            let mi = S::fma(b1, load::<S>(&m[i..n]), S::mul(c1, g));
+            let vi = S::fma(b2, load::<S>(&v[i..n]), S::mul(S::mul(c2, g), g));
+            let denominator = S::add(S::mul(S::sqrt(vi), root), eps);
+            let kept = S::mul(load::<S>(&param[i..n]), keep);
+            store::<S>(&mut param[i..], S::sub(kept, S::div(S::mul(rate, mi), denominator)));
+            store::<S>(&mut m[i..], mi);
+            store::<S>(&mut v[i..], vi);
+        }
+    }
+}
+
+/// Sum of squares of all elements in a fixed order; not finite where any element is not. 4 bytes an element.
+pub fn sum_of_squares(pool: &Pool, x: &[f32]) -> f64 {
+    let mut parts = vec![0.0f64; x.len().div_ceil(NORM_CHUNK)];
+    let shards = Shards::new(&mut parts);
+    // Sixteen chunks a task: the cut of tasks is not part of the bits, the chunks are.
+    pool.run(shards_len(x.len()).div_ceil(16), |task| {
+        let (start, end) = (task * 16, shards_len(x.len()).min((task + 1) * 16));
+        // SAFETY: these chunks are this task's.
+        for (part, chunk) in unsafe { shards.range(start, end) }
+            .iter_mut()
+            .zip(x[start * NORM_CHUNK..].chunks(NORM_CHUNK))
+        {
+            *part = f64::from(squares(pool.isa(), chunk));
+        }
+    });
+    parts.iter().sum()
+}
+
+fn shards_len(n: usize) -> usize {
+    n.div_ceil(NORM_CHUNK)
+}
+
+simd_fn! {
+    fn squares[S](x: &[f32]) -> f32 {
+        let mut sum = [S::splat(0.0); 4];
+        for (i, chunk) in x.chunks(LANES).enumerate() {
+            let v = load::<S>(chunk);
+            sum[i % 4] = S::fma(v, v, sum[i % 4]);
+        }
+        S::sum(S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3])))
+    }
+}
+
+/// acc += x, element by element: how gradients of micro-batches are folded. 12 bytes an element.
+///
+/// # Panics
+/// Where lengths differ.
+pub fn add_in_place(pool: &Pool, acc: &mut [f32], x: &[f32]) {
+    assert_eq!(acc.len(), x.len(), "both sides have one shape");
+    pool.run_chunks(acc, CHUNK, |i, acc| {
+        acc.iter_mut().zip(&x[i * CHUNK..]).for_each(|(a, x)| *a += x)
+    });
+}
+
+/// x = 0 on all threads.
+pub fn zero(pool: &Pool, x: &mut [f32]) {
+    pool.run_chunks(x, 1 << 18, |_, x| x.fill(0.0));
+}
+
+/// One element of AdamW in f64: returns (p, m, v). The oracle.
+pub fn adamw_reference(p: f64, m: f64, v: f64, grad: f64, o: &AdamW) -> (f64, f64, f64) {
+    let (b1, b2, lr) = (f64::from(o.beta1), f64::from(o.beta2), f64::from(o.lr));
+    let g = grad * f64::from(o.grad_scale);
+    let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * g * g);
+    let (mh, vh) = (m / (1.0 - b1.powf(o.step as f64)), v / (1.0 - b2.powf(o.step as f64)));
+    (
+        p - lr * f64::from(o.weight_decay) * p - lr * mh / (vh.sqrt() + f64::from(o.eps)),
+        m,
+        v,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    #[test]
+    fn agrees_with_f64_on_every_set() {
+        let o = AdamW {
+            lr: 1e-2,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            step: 3,
+            grad_scale: 0.5,
+        };
+        let n = 1037;
+        let f = |k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<f32>>();
+        for isa in Isa::available() {
+            let (mut p, mut m, mut v, g) = (f(0.1), f(0.2), f(0.3).iter().map(|x| x * x).collect::<Vec<_>>(), f(0.4));
+            let before = (p.clone(), m.clone(), v.clone());
+            adamw(&Pool::with_isa(2, isa), &mut p, &mut m, &mut v, &g, &o);
+            for i in 0..n {
+                let want = adamw_reference(
+                    before.0[i].into(),
+                    before.1[i].into(),
+                    before.2[i].into(),
+                    g[i].into(),
+                    &o,
+                );
+                for (got, want) in [(p[i], want.0), (m[i], want.1), (v[i], want.2)] {
+                    assert!(
+                        (f64::from(got) - want).abs() < 1e-6 * (1.0 + want.abs()),
+                        "{isa:?} {got} {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_norm_is_the_same_on_any_threads_and_sees_nan() {
+        let x: Vec<f32> = (0..100_003).map(|i| (i as f32 * 0.01).sin()).collect();
+        let want: f64 = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        for isa in Isa::available() {
+            let one = sum_of_squares(&Pool::with_isa(1, isa), &x);
+            assert_eq!(one.to_bits(), sum_of_squares(&Pool::with_isa(3, isa), &x).to_bits());
+            assert!((one - want).abs() < 1e-6 * want);
+        }
+        let mut bad = x;
+        bad[77_777] = f32::NAN;
+        assert!(!sum_of_squares(&Pool::with_isa(1, Isa::Portable), &bad).is_finite());
+    }
+}

@@ -1,0 +1,170 @@
+//! Backward: one task a sequence and head, so that every gradient has one owner.
+
+use super::forward::mask;
+use super::small::{Left, small};
+use super::{AttentionDims, TILE, copy_scaled, drop_factor, transpose_scaled};
+use crate::dropout::Dropout;
+use crate::pool::{Pool, Shards};
+use crate::simd::{LANES, exp, load, simd_fn, store};
+
+/// dqkv (B,T,3d) from dout (B,T,d) and what the forward saw and left: qkv, out, lse.
+///
+/// `P = exp(S - lse)`, `D = rowsum(dO o O)`; `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P o (dP - D)`, `dQ = dS K / sqrt(dh)`,
+/// `dK = dSᵀ Q / sqrt(dh)`. Flops about 2.5 times the forward's; scratch memory `5 T dh` floats a thread.
+///
+/// # Panics
+/// Where shapes differ.
+pub fn attention_backward(
+    pool: &Pool,
+    dqkv: &mut [f32],
+    dout: &[f32],
+    qkv: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    dims: AttentionDims,
+    dropout: Option<Dropout>,
+) {
+    let AttentionDims { b, t, h, .. } = dims;
+    let d = dims.d();
+    assert_eq!((qkv.len(), dqkv.len()), (b * t * 3 * d, b * t * 3 * d), "{dims:?}");
+    assert_eq!(
+        (out.len(), dout.len(), lse.len()),
+        (b * t * d, b * t * d, b * h * t),
+        "{dims:?}"
+    );
+    let dqkv = Shards::new(dqkv);
+    let saved = Saved {
+        dout,
+        qkv,
+        out,
+        lse,
+        dropout,
+    };
+    pool.run_with_scratch(b * h, scratch_floats(dims), |bh, scratch| {
+        backward_head(pool.isa(), &dqkv, &saved, dims, bh, scratch);
+    });
+}
+
+struct Saved<'a> {
+    dout: &'a [f32],
+    qkv: &'a [f32],
+    out: &'a [f32],
+    lse: &'a [f32],
+    dropout: Option<Dropout>,
+}
+
+/// Floats of scratch memory a task needs.
+pub(super) fn scratch_floats(dims: AttentionDims) -> usize {
+    let (t, wide) = (dims.t.next_multiple_of(TILE), dims.dh.next_multiple_of(LANES));
+    // Qᵀ and dOᵀ; Q, dO and dQ; lse and D; K, V, dK, dV; Sᵀ, dSᵀ and the mask.
+    2 * dims.dh * t + 3 * t * wide + 2 * t + 4 * TILE * wide + 3 * TILE * TILE
+}
+
+fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let (head, tail) = std::mem::take(scratch).split_at_mut(len);
+    *scratch = tail;
+    head
+}
+
+simd_fn! {
+    fn backward_head[S](
+        dqkv: &Shards<'_>, saved: &Saved<'_>, dims: AttentionDims, bh: usize, scratch: &mut [f32],
+    ) {
+        let AttentionDims { t, h, dh, .. } = dims;
+        let mut scratch = scratch;
+        let (d, seq, head) = (dims.d(), bh / h, bh % h);
+        let (tiles, wide) = (t.div_ceil(TILE), dh.next_multiple_of(LANES));
+        let padded = tiles * TILE;
+        let (qt, dot) = (take(&mut scratch, dh * padded), take(&mut scratch, dh * padded));
+        let (q, dout) = (take(&mut scratch, padded * wide), take(&mut scratch, padded * wide));
+        let dq = take(&mut scratch, padded * wide);
+        let (lse, dsum) = (take(&mut scratch, padded), take(&mut scratch, padded));
+        let (k, v) = (take(&mut scratch, TILE * wide), take(&mut scratch, TILE * wide));
+        let (dk, dv) = (take(&mut scratch, TILE * wide), take(&mut scratch, TILE * wide));
+        let (s, ds) = (take(&mut scratch, TILE * TILE), take(&mut scratch, TILE * TILE));
+        let factors = take(&mut scratch, TILE * TILE);
+        let column = head * dh;
+        let rows = |first: usize| TILE.min(t - first);
+
+        dq.fill(0.0);
+        lse.fill(0.0);
+        dsum.fill(0.0);
+        lse[..t].copy_from_slice(&saved.lse[bh * t..(bh + 1) * t]);
+        for first in (0..t).step_by(TILE) {
+            let n = (rows(first), dh);
+            let from_q = &saved.qkv[(seq * t + first) * 3 * d + column..];
+            let from_o = (seq * t + first) * d + column;
+            transpose_scaled(&mut qt[first * dh..], TILE, from_q, 3 * d, n, dims.scale());
+            transpose_scaled(&mut dot[first * dh..], TILE, &saved.dout[from_o..], d, n, 1.0);
+            copy_scaled(&mut q[first * wide..], wide, from_q, 3 * d, n, dims.scale());
+            copy_scaled(&mut dout[first * wide..], wide, &saved.dout[from_o..], d, n, 1.0);
+            for i in 0..n.0 {
+                let at = from_o + i * d;
+                dsum[first + i] =
+                    saved.dout[at..at + dh].iter().zip(&saved.out[at..at + dh]).map(|(a, b)| a * b).sum();
+            }
+        }
+        for key in (0..t).step_by(TILE) {
+            let count = rows(key);
+            let at = (seq * t + key) * 3 * d + column;
+            copy_scaled(k, wide, &saved.qkv[at + d..], 3 * d, (count, dh), 1.0);
+            copy_scaled(v, wide, &saved.qkv[at + 2 * d..], 3 * d, (count, dh), 1.0);
+            dk.fill(0.0);
+            dv.fill(0.0);
+            for first in (key..t).step_by(TILE) {
+                let queries = rows(first);
+                let (qt, dot) = (&qt[first * dh..], &dot[first * dh..]);
+                let (q, dout) = (&q[first * wide..], &dout[first * wide..]);
+                small::<S>((count, TILE, dh), Left { data: k, row: wide, step: 1 }, (qt, TILE), (s, TILE), false);
+                small::<S>((count, TILE, dh), Left { data: v, row: wide, step: 1 }, (dot, TILE), (ds, TILE), false);
+                if first == key {
+                    mask::<S>(s, count, key, first);
+                }
+                if let Some(dropout) = &saved.dropout {
+                    for j in 0..count {
+                        for i in 0..TILE {
+                            factors[j * TILE + i] = if i < queries {
+                                drop_factor(dropout, &dims, bh, first + i, key + j)
+                            } else { 0.0 };
+                        }
+                    }
+                }
+                // P and dS; with dropout the P that met V is the dropped one, and dP passes through the same mask.
+                for j in 0..count {
+                    for i in (0..TILE).step_by(LANES) {
+                        let at = j * TILE + i;
+                        let p = exp::<S>(S::sub(load::<S>(&s[at..]), load::<S>(&lse[first + i..])));
+                        let mut dp = load::<S>(&ds[at..]);
+                        let mut met = p;
+                        if saved.dropout.is_some() {
+                            let factor = load::<S>(&factors[at..]);
+                            dp = S::mul(dp, factor);
+                            met = S::mul(p, factor);
+                        }
+                        store::<S>(&mut ds[at..], S::mul(p, S::sub(dp, load::<S>(&dsum[first + i..]))));
+                        store::<S>(&mut s[at..], met);
+                    }
+                }
+                let by_query = |data| Left { data, row: TILE, step: 1 };
+                small::<S>((count, wide, queries), by_query(&*s), (dout, wide), (dv, wide), true);
+                small::<S>((count, wide, queries), by_query(&*ds), (q, wide), (dk, wide), true);
+                let dq = &mut dq[first * wide..];
+                small::<S>((queries, wide, count), Left { data: ds, row: 1, step: TILE }, (k, wide), (dq, wide), true);
+            }
+            for j in 0..count {
+                let at = at + j * 3 * d;
+                // SAFETY: these columns of every row belong to this head's task.
+                unsafe {
+                    dqkv.range(at + d, at + d + dh).copy_from_slice(&dk[j * wide..j * wide + dh]);
+                    dqkv.range(at + 2 * d, at + 2 * d + dh).copy_from_slice(&dv[j * wide..j * wide + dh]);
+                }
+            }
+        }
+        for i in 0..t {
+            let at = (seq * t + i) * 3 * d + column;
+            // SAFETY: as above.
+            let to = unsafe { dqkv.range(at, at + dh) };
+            to.iter_mut().zip(&dq[i * wide..]).for_each(|(to, x)| *to = dims.scale() * x);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Forward: one task a tile of 64 queries of one sequence and head.
+
+use super::small::{Left, small};
+use super::{AttentionDims, TILE, copy_scaled, drop_factor, transpose_scaled};
+use crate::dropout::Dropout;
+use crate::pool::{Pool, Shards};
+use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
+
+/// out (B,T,d) and lse (B,h,T) from qkv (B,T,3d).
+///
+/// Flops about `2 B h T² dh` (the lower triangle, both products); bytes `16 B T d`, keys and values again for every 64
+/// queries from cache. Error against f64 below 1e-5 of the largest value, see `attention/tests.rs`.
+///
+/// # Panics
+/// Where shapes differ.
+pub fn attention_forward(
+    pool: &Pool,
+    out: &mut [f32],
+    lse: &mut [f32],
+    qkv: &[f32],
+    dims: AttentionDims,
+    dropout: Option<Dropout>,
+) {
+    let AttentionDims { b, t, h, .. } = dims;
+    let d = dims.d();
+    assert_eq!(
+        (qkv.len(), out.len(), lse.len()),
+        (b * t * 3 * d, b * t * d, b * h * t),
+        "{dims:?}"
+    );
+    let input = Input {
+        q: qkv,
+        k: &qkv[d.min(qkv.len())..],
+        v: &qkv[(2 * d).min(qkv.len())..],
+        stride: 3 * d,
+        past: 0,
+    };
+    run(pool, out, lse, &input, dims, t, dropout);
+}
+
+/// Where queries, keys and values lie: rows `stride` floats apart.
+pub(super) struct Input<'a> {
+    pub(super) q: &'a [f32],
+    pub(super) k: &'a [f32],
+    pub(super) v: &'a [f32],
+    pub(super) stride: usize,
+    /// Keys before the first query's own.
+    pub(super) past: usize,
+}
+
+fn run(
+    pool: &Pool,
+    out: &mut [f32],
+    lse: &mut [f32],
+    input: &Input<'_>,
+    dims: AttentionDims,
+    keys: usize,
+    dropout: Option<Dropout>,
+) {
+    let tiles = dims.t.div_ceil(TILE);
+    let heads = dims.b * dims.h;
+    let (out, lse) = (Shards::new(out), Shards::new(lse));
+    pool.run_with_scratch(tiles * heads, scratch_floats(dims.dh), |task, scratch| {
+        // Late tiles see most keys: they go first, so that the threads end together.
+        let (bh, tile) = (task % heads, tiles - 1 - task / heads);
+        let job = Job {
+            dims,
+            bh,
+            first: tile * TILE,
+            keys,
+            dropout,
+        };
+        forward_tile(pool.isa(), &out, &lse, input, &job, scratch);
+    });
+}
+
+struct Job {
+    dims: AttentionDims,
+    bh: usize,
+    /// First query.
+    first: usize,
+    keys: usize,
+    dropout: Option<Dropout>,
+}
+
+/// Floats of scratch memory a task needs.
+fn scratch_floats(dh: usize) -> usize {
+    // Qᵀ and Oᵀ (dh,64), K and V (64,dh), Sᵀ (64,64), m, l and the correction (64).
+    4 * dh * TILE + TILE * TILE + 3 * TILE
+}
+
+simd_fn! {
+    fn forward_tile[S](
+        out: &Shards<'_>, lse: &Shards<'_>, input: &Input<'_>, job: &Job, scratch: &mut [f32],
+    ) {
+        let Job { dims, bh, first, keys, dropout } = *job;
+        let AttentionDims { t, h, dh, .. } = dims;
+        let (seq, head) = (bh / h, bh % h);
+        let queries = TILE.min(t - first);
+        let (qt, scratch) = scratch.split_at_mut(dh * TILE);
+        let (ot, scratch) = scratch.split_at_mut(dh * TILE);
+        let (k, scratch) = scratch.split_at_mut(dh * TILE);
+        let (v, scratch) = scratch.split_at_mut(dh * TILE);
+        let (s, scratch) = scratch.split_at_mut(TILE * TILE);
+        let (m, scratch) = scratch.split_at_mut(TILE);
+        let (l, correction) = scratch.split_at_mut(TILE);
+        let column = head * dh;
+        let q = &input.q[(seq * t + first) * input.stride + column..];
+        transpose_scaled(qt, TILE, q, input.stride, (queries, dh), dims.scale());
+        ot.fill(0.0);
+        m.fill(f32::NEG_INFINITY);
+        l.fill(0.0);
+        // Keys up to the last query's own.
+        let seen = input.past + first + queries;
+        for key in (0..seen.min(keys)).step_by(TILE) {
+            let count = TILE.min(seen - key);
+            let row = (seq * keys + key) * input.stride + column;
+            copy_scaled(k, dh, &input.k[row..], input.stride, (count, dh), 1.0);
+            copy_scaled(v, dh, &input.v[row..], input.stride, (count, dh), 1.0);
+            small::<S>((count, TILE, dh), Left { data: k, row: dh, step: 1 }, (qt, TILE), (s, TILE), false);
+            if key + count > input.past + first + 1 {
+                mask::<S>(s, count, key, input.past + first);
+            }
+            soften::<S>(s, count, m, l, correction);
+            for line in ot.chunks_exact_mut(TILE) {
+                for i in (0..TILE).step_by(LANES) {
+                    let scaled = S::mul(load::<S>(&line[i..]), load::<S>(&correction[i..]));
+                    store::<S>(&mut line[i..], scaled);
+                }
+            }
+            if let Some(dropout) = &dropout {
+                for j in 0..count {
+                    for i in 0..queries {
+                        s[j * TILE + i] *= drop_factor(dropout, &dims, bh, first + i, key + j);
+                    }
+                }
+            }
+            small::<S>((dh, TILE, count), Left { data: v, row: 1, step: dh }, (s, TILE), (ot, TILE), true);
+        }
+        // SAFETY: these rows of this head belong to this task.
+        let lse = unsafe { lse.range(bh * t + first, bh * t + first + queries) };
+        for i in 0..queries {
+            lse[i] = m[i] + l[i].ln();
+            let at = (seq * t + first + i) * dims.d() + column;
+            // SAFETY: as above.
+            let row = unsafe { out.range(at, at + dh) };
+            let inverse = 1.0 / l[i];
+            for c in 0..dh {
+                row[c] = ot[c * TILE + i] * inverse;
+            }
+        }
+    }
+}
+
+/// Keys after the query get no weight: Sᵀ[j][i] = -inf where key + j > query + i.
+#[inline(always)]
+pub(super) fn mask<S: Simd>(s: &mut [f32], count: usize, key: usize, query: usize) {
+    for j in 0..count {
+        let hidden = (key + j).saturating_sub(query).min(TILE);
+        s[j * TILE..j * TILE + hidden].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// The online softmax of a tile: S becomes exp(S - m) with the new maximum m, l its sum, `correction` what earlier tiles
+/// are multiplied with.
+#[inline(always)]
+fn soften<S: Simd>(s: &mut [f32], count: usize, m: &mut [f32], l: &mut [f32], correction: &mut [f32]) {
+    for i in (0..TILE).step_by(LANES) {
+        let before = load::<S>(&m[i..]);
+        let mut now = before;
+        for j in 0..count {
+            now = S::max(now, load::<S>(&s[j * TILE + i..]));
+        }
+        let scale = exp::<S>(S::sub(before, now));
+        let mut sum = S::mul(load::<S>(&l[i..]), scale);
+        for j in 0..count {
+            let at = j * TILE + i;
+            let p = exp::<S>(S::sub(load::<S>(&s[at..]), now));
+            store::<S>(&mut s[at..], p);
+            sum = S::add(sum, p);
+        }
+        store::<S>(&mut m[i..], now);
+        store::<S>(&mut l[i..], sum);
+        store::<S>(&mut correction[i..], scale);
+    }
+}
+
+/// Attention of `t` new queries over `past + t` keys (prompt processing): `out` (T,d) from `q` and the caches.
+pub(super) fn over_cache(pool: &Pool, out: &mut [f32], input: &Input<'_>, dims: AttentionDims) {
+    let mut lse = vec![0.0; dims.h * dims.t];
+    let keys = input.past + dims.t;
+    run(pool, out, &mut lse, input, dims, keys, None);
+}

@@ -1,0 +1,126 @@
+//! The small product inside attention: operands lie in first- and second-level cache, nothing is packed.
+
+use crate::simd::{LANES, Simd};
+
+/// A of a small product: element (i, k) is `data[i * row + k * step]`.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) row: usize,
+    pub(super) step: usize,
+}
+
+/// C (m, n) = or += A (m, k) B (k, n), with n a multiple of sixteen; rows of B and C lie `b.1` and `c.1` floats apart.
+#[inline(always)]
+pub(super) fn small<S: Simd>(
+    (m, n, k): (usize, usize, usize),
+    a: Left<'_>,
+    b: (&[f32], usize),
+    c: (&mut [f32], usize),
+    accumulate: bool,
+) {
+    if m == 0 || n == 0 || k == 0 {
+        return;
+    }
+    assert!(n % LANES == 0 && n <= b.1 && n <= c.1);
+    assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.step);
+    assert!(b.0.len() >= (k - 1) * b.1 + n && c.0.len() >= (m - 1) * c.1 + n);
+    let mut i = 0;
+    while i < m {
+        let rows = S::SMALL_ROWS.min(m - i);
+        let mut j = 0;
+        while j < n {
+            let vectors = S::NV.min((n - j) / LANES);
+            // SAFETY: the assertions above cover every element of the three operands.
+            unsafe {
+                S::small(&SmallTile {
+                    rows,
+                    vectors,
+                    depth: k,
+                    a: a.data.as_ptr().add(i * a.row),
+                    a_row: a.row,
+                    a_step: a.step,
+                    b: b.0.as_ptr().add(j),
+                    b_step: b.1,
+                    c: c.0.as_mut_ptr().add(i * c.1 + j),
+                    c_row: c.1,
+                    accumulate,
+                });
+            }
+            j += vectors * LANES;
+        }
+        i += rows;
+    }
+}
+
+/// One register tile of a small product.
+pub(crate) struct SmallTile {
+    pub(crate) rows: usize,
+    pub(crate) vectors: usize,
+    depth: usize,
+    a: *const f32,
+    a_row: usize,
+    a_step: usize,
+    b: *const f32,
+    b_step: usize,
+    c: *mut f32,
+    c_row: usize,
+    accumulate: bool,
+}
+
+/// # Safety
+/// All elements the tile names must be valid; `C` must not be shared.
+#[inline(always)]
+pub(crate) unsafe fn run<S: Simd, const ROWS: usize, const NV: usize>(tile: &SmallTile) {
+    let mut acc = [[S::splat(0.0); NV]; ROWS];
+    // SAFETY: the caller's promise.
+    unsafe {
+        if tile.accumulate {
+            for i in 0..ROWS {
+                for v in 0..NV {
+                    acc[i][v] = S::load_ptr(tile.c.add(i * tile.c_row + v * LANES));
+                }
+            }
+        }
+        for k in 0..tile.depth {
+            let b = tile.b.add(k * tile.b_step);
+            let mut bv = [S::splat(0.0); NV];
+            for v in 0..NV {
+                bv[v] = S::load_ptr(b.add(v * LANES));
+            }
+            let a = tile.a.add(k * tile.a_step);
+            for i in 0..ROWS {
+                let ai = S::splat(*a.add(i * tile.a_row));
+                for v in 0..NV {
+                    acc[i][v] = S::fma(ai, bv[v], acc[i][v]);
+                }
+            }
+        }
+        for i in 0..ROWS {
+            for v in 0..NV {
+                S::store_ptr(tile.c.add(i * tile.c_row + v * LANES), acc[i][v]);
+            }
+        }
+    }
+}
+
+/// Chooses the tile with exactly as many rows and vectors as there are.
+macro_rules! small_of {
+    ($set:ty, $tile:expr; $($rows:literal)*; $($nv:literal)*) => {
+        $crate::attention::small::small_of!(@ $set, $tile; $($rows)*; [$($nv)*])
+    };
+    (@ $set:ty, $tile:expr; $($rows:literal)*; $nvs:tt) => {
+        match $tile.rows {
+            $($rows => $crate::attention::small::small_of!(# $set, $tile, $rows, $nvs),)*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+    (# $set:ty, $tile:expr, $rows:literal, [$($nv:literal)*]) => {
+        match $tile.vectors {
+            // SAFETY: the caller of `Simd::small` promised it.
+            $($nv => unsafe { $crate::attention::small::run::<$set, $rows, $nv>($tile) },)*
+            vectors => unreachable!("a tile of {vectors} vectors"),
+        }
+    };
+}
+pub(crate) use small_of;

@@ -1,0 +1,233 @@
+//! The head and its loss in chunks of rows: logits = x wteᵀ, cross-entropy, and at once their gradients. No (N,V) buffer.
+
+use crate::matmul::{Epilogue, Mat, matmul};
+use crate::pool::{Pool, Shards};
+use crate::simd::{LANES, exp, load, load_or, simd_fn, store};
+
+/// Target of a token that carries no loss, as PyTorch has it.
+pub const IGNORE_INDEX: i32 = -100;
+
+/// Rows of logits that exist at a time: 206 MB at V = 50257. Each chunk packs the whole head, so small chunks pay more.
+const ROWS: usize = 1024;
+
+/// Floats of scratch memory that the head's loss needs for `n` rows.
+pub fn head_loss_scratch(n: usize, vocab: usize) -> usize {
+    n.min(ROWS) * vocab
+}
+
+/// Loss of each row, and the gradients of their scaled sum.
+///
+/// `losses[n] = ln sum_v exp(logits[n,v]) - logits[n, target]`, 0 where the target is [`IGNORE_INDEX`];
+/// `dx = dlogits wte`, `dweight += dlogitsᵀ x`, where `dlogits = scale (softmax(logits) - onehot(target))`.
+///
+/// x (N,d), weight (V,d), targets (N), scratch of [`head_loss_scratch`] floats. Flops `6 N V d`.
+///
+/// # Panics
+/// Where shapes differ or a target is not below V.
+pub fn head_loss_backward(
+    pool: &Pool,
+    losses: &mut [f32],
+    dx: &mut [f32],
+    dweight: &mut [f32],
+    x: &[f32],
+    weight: &[f32],
+    targets: &[i32],
+    scale: f32,
+    scratch: &mut [f32],
+) {
+    let (n, d, v) = shapes(losses, x, weight, targets);
+    assert_eq!(
+        (dx.len(), dweight.len()),
+        (n * d, v * d),
+        "gradients have their tensors' shapes"
+    );
+    for start in (0..n).step_by(ROWS) {
+        let rows = ROWS.min(n - start);
+        let (chunk, logits) = (&x[start * d..(start + rows) * d], &mut scratch[..rows * v]);
+        matmul(
+            pool,
+            logits,
+            Mat::new(chunk, rows, d),
+            Mat::new(weight, v, d).t(),
+            Epilogue::Store,
+        );
+        rows_of(
+            pool,
+            logits,
+            v,
+            &mut losses[start..start + rows],
+            &targets[start..start + rows],
+            Some(scale),
+        );
+        let dlogits = Mat::new(logits, rows, v);
+        matmul(
+            pool,
+            &mut dx[start * d..(start + rows) * d],
+            dlogits,
+            Mat::new(weight, v, d),
+            Epilogue::Store,
+        );
+        matmul(
+            pool,
+            dweight,
+            dlogits.t(),
+            Mat::new(chunk, rows, d),
+            Epilogue::Accumulate,
+        );
+    }
+}
+
+/// The losses of [`head_loss_backward`] alone. Flops `2 N V d`.
+///
+/// # Panics
+/// Where shapes differ or a target is not below V.
+pub fn head_loss(pool: &Pool, losses: &mut [f32], x: &[f32], weight: &[f32], targets: &[i32], scratch: &mut [f32]) {
+    let (n, d, v) = shapes(losses, x, weight, targets);
+    for start in (0..n).step_by(ROWS) {
+        let rows = ROWS.min(n - start);
+        let (chunk, logits) = (&x[start * d..(start + rows) * d], &mut scratch[..rows * v]);
+        matmul(
+            pool,
+            logits,
+            Mat::new(chunk, rows, d),
+            Mat::new(weight, v, d).t(),
+            Epilogue::Store,
+        );
+        rows_of(
+            pool,
+            logits,
+            v,
+            &mut losses[start..start + rows],
+            &targets[start..start + rows],
+            None,
+        );
+    }
+}
+
+fn shapes(losses: &[f32], x: &[f32], weight: &[f32], targets: &[i32]) -> (usize, usize, usize) {
+    let n = losses.len();
+    let d = x.len() / n.max(1);
+    let v = weight.len() / d.max(1);
+    assert_eq!(
+        (x.len(), weight.len(), targets.len()),
+        (n * d, v * d, n),
+        "x (N,d), weight (V,d), targets (N)"
+    );
+    let bad = targets
+        .iter()
+        .find(|&&t| t != IGNORE_INDEX && (t < 0 || t as usize >= v));
+    assert!(bad.is_none(), "target {bad:?} of a vocabulary of {v}");
+    (n, d, v)
+}
+
+/// Losses of rows of logits; with a scale, the logits become their gradients.
+fn rows_of(pool: &Pool, logits: &mut [f32], v: usize, losses: &mut [f32], targets: &[i32], scale: Option<f32>) {
+    let losses = Shards::new(losses);
+    pool.run_chunks(logits, v, |row, logits| {
+        // SAFETY: one row, one task.
+        let loss = unsafe { losses.range(row, row + 1) };
+        loss[0] = one_row(pool.isa(), logits, targets[row], scale);
+    });
+}
+
+simd_fn! {
+    fn one_row[S](logits: &mut [f32], target: i32, scale: Option<f32>) -> f32 {
+        if target == IGNORE_INDEX {
+            if scale.is_some() {
+                logits.fill(0.0);
+            }
+            return 0.0;
+        }
+        let (v, target) = (logits.len(), target as usize);
+        let mut maxv = S::splat(f32::NEG_INFINITY);
+        for i in (0..v).step_by(LANES) {
+            maxv = S::max(maxv, load_or::<S>(&logits[i..], f32::NEG_INFINITY));
+        }
+        let max = S::max_lane(maxv);
+        let (maxv, picked) = (S::splat(max), logits[target]);
+        let mut sum = S::splat(0.0);
+        for i in (0..v).step_by(LANES) {
+            let e = exp::<S>(S::sub(load_or::<S>(&logits[i..], f32::NEG_INFINITY), maxv));
+            if scale.is_some() {
+                store::<S>(&mut logits[i..], e);
+            }
+            sum = S::add(sum, e);
+        }
+        let sum = S::sum(sum);
+        if let Some(scale) = scale {
+            let factor = S::splat(scale / sum);
+            for i in (0..v).step_by(LANES) {
+                let p = S::mul(load::<S>(&logits[i..]), factor);
+                store::<S>(&mut logits[i..], p);
+            }
+            logits[target] -= scale;
+        }
+        // NaN logits (max ignores them) show in the sum, so that a poisoned step is seen.
+        (f64::from(sum).ln() + f64::from(max) - f64::from(picked)) as f32
+    }
+}
+
+/// Cross-entropy of one row in f64 and its gradient: the oracle.
+pub fn cross_entropy_reference(logits: &[f64], target: usize) -> (f64, Vec<f64>) {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lse = max + logits.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
+    let mut gradient: Vec<f64> = logits.iter().map(|l| (l - lse).exp()).collect();
+    gradient[target] -= 1.0;
+    (lse - logits[target], gradient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    #[test]
+    fn losses_and_gradients_agree_with_f64() {
+        let (n, d, v) = (37, 9, 101);
+        let x: Vec<f32> = (0..n * d).map(|i| (i as f32 * 0.7).sin()).collect();
+        let w: Vec<f32> = (0..v * d).map(|i| (i as f32 * 0.3).cos()).collect();
+        let targets: Vec<i32> = (0..n)
+            .map(|i| if i % 3 == 0 { IGNORE_INDEX } else { (i * 29 % v) as i32 })
+            .collect();
+        let scale = 0.25;
+        for isa in Isa::available() {
+            let pool = Pool::with_isa(2, isa);
+            let mut scratch = vec![0.0; head_loss_scratch(n, v)];
+            let (mut losses, mut dx, mut dw) = (vec![0.0; n], vec![9.0; n * d], vec![0.0; v * d]);
+            head_loss_backward(
+                &pool,
+                &mut losses,
+                &mut dx,
+                &mut dw,
+                &x,
+                &w,
+                &targets,
+                scale,
+                &mut scratch,
+            );
+            let mut alone = vec![0.0; n];
+            head_loss(&pool, &mut alone, &x, &w, &targets, &mut scratch);
+            assert_eq!(alone, losses);
+            let mut want_dw = vec![0.0f64; v * d];
+            for i in 0..n {
+                let row = &x[i * d..(i + 1) * d];
+                let dot = |j: usize| (0..d).map(|c| f64::from(row[c]) * f64::from(w[j * d + c])).sum::<f64>();
+                let logits: Vec<f64> = (0..v).map(dot).collect();
+                let (loss, gradient) = match targets[i] {
+                    IGNORE_INDEX => (0.0, vec![0.0; v]),
+                    t => cross_entropy_reference(&logits, t as usize),
+                };
+                assert!((f64::from(losses[i]) - loss).abs() < 1e-5, "{isa:?} row {i}");
+                for c in 0..d {
+                    let want: f64 = (0..v).map(|j| 0.25 * gradient[j] * f64::from(w[j * d + c])).sum();
+                    assert!((f64::from(dx[i * d + c]) - want).abs() < 1e-6, "{isa:?} dx {i} {c}");
+                    (0..v).for_each(|j| want_dw[j * d + c] += 0.25 * gradient[j] * f64::from(row[c]));
+                }
+            }
+            assert!(
+                dw.iter().zip(&want_dw).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5),
+                "{isa:?} dweight"
+            );
+        }
+    }
+}

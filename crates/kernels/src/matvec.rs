@@ -1,0 +1,224 @@
+//! Products with few rows, for generation: every weight is read once from memory, and that is what they cost.
+
+use crate::gelu::gelu;
+use crate::pool::Pool;
+use crate::simd::{LANES, Simd, load, simd_fn, store};
+
+/// Rows up to which these beat the packed matmul: packing writes every weight again.
+pub const MATVEC_ROWS: usize = 8;
+/// Steps of the reduction that one task sums; chunks are added in order, so it is part of the bits.
+const STEPS: usize = 64;
+/// Columns a task of the second pass adds up.
+const COLS: usize = 1024;
+/// Output columns a task of the transposed product owns.
+const LINES: usize = 64;
+
+/// What becomes of a product with few rows.
+#[derive(Clone, Copy, Debug)]
+pub enum MatvecEpilogue<'a> {
+    /// y = x W + bias
+    Bias(&'a [f32]),
+    /// y = gelu(x W + bias)
+    BiasGelu(&'a [f32]),
+    /// y += x W + bias
+    BiasResidual(&'a [f32]),
+}
+
+/// y (M,out) from x (M,in) and weight (in,out) as a GPT-2 layer stores it, for M up to [`MATVEC_ROWS`].
+///
+/// Tasks cut the reduction, not the columns, so that each streams one contiguous piece of the weight. Bytes: the weight.
+///
+/// # Panics
+/// Where shapes differ.
+pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: MatvecEpilogue<'_>) {
+    let (MatvecEpilogue::Bias(bias) | MatvecEpilogue::BiasGelu(bias) | MatvecEpilogue::BiasResidual(bias)) = epilogue;
+    let n = bias.len();
+    let m = y.len() / n;
+    let k = x.len() / m;
+    assert_eq!(
+        (y.len(), x.len(), weight.len()),
+        (m * n, m * k, k * n),
+        "y (M,out), x (M,in), weight (in,out)"
+    );
+    let chunks = k.div_ceil(STEPS);
+    let mut packing = pool.packing_buffer();
+    let partial = packing.at_least(chunks * m * n);
+    pool.run_chunks(partial, m * n, |chunk, part| {
+        let (start, end) = (chunk * STEPS, k.min((chunk + 1) * STEPS));
+        partial_product(pool.isa(), part, x, &weight[start * n..end * n], start, k);
+    });
+    let partial = &*partial;
+    pool.run_chunks(y, COLS, |task, y| {
+        add_up(pool.isa(), y, partial, task * COLS, m * n, epilogue)
+    });
+}
+
+/// y (M,V) = x (M,d) weightᵀ, weight (V,d): the head. Bytes: the weight.
+///
+/// # Panics
+/// Where shapes differ.
+pub fn matvec_transposed(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], d: usize) {
+    let (m, v) = (x.len() / d, weight.len() / d);
+    assert_eq!(
+        (x.len(), weight.len(), y.len()),
+        (m * d, v * d, m * v),
+        "x (M,d), weight (V,d), y (M,V)"
+    );
+    let shards = crate::pool::Shards::new(y);
+    pool.run(v.div_ceil(LINES), |task| {
+        let (start, end) = (task * LINES, v.min((task + 1) * LINES));
+        for (i, x) in x.chunks_exact(d).enumerate() {
+            // SAFETY: these columns of row i are this task's.
+            let y = unsafe { shards.range(i * v + start, i * v + end) };
+            dot_lines(pool.isa(), y, x, &weight[start * d..end * d]);
+        }
+    });
+}
+
+simd_fn! {
+    fn partial_product[S](part: &mut [f32], x: &[f32], weight: &[f32], start: usize, k: usize) {
+        let m = x.len() / k;
+        let n = part.len() / m;
+        part.fill(0.0);
+        let steps = weight.len() / n;
+        // Four rows of the weight at a time, so that y is loaded and stored once for four.
+        let mut s = 0;
+        while s < steps {
+            let rows = 4.min(steps - s);
+            let line = |r: usize| &weight[(s + r) * n..(s + r + 1) * n];
+            for i in 0..m {
+                let (y, x) = (&mut part[i * n..(i + 1) * n], &x[i * k + start + s..]);
+                if rows == 4 {
+                    axpy4::<S>(y, [x[0], x[1], x[2], x[3]], [line(0), line(1), line(2), line(3)]);
+                } else {
+                    for r in 0..rows {
+                        let (xr, w) = (S::splat(x[r]), line(r));
+                        for j in (0..n).step_by(LANES) {
+                            let sum = S::fma(xr, load::<S>(&w[j..]), load::<S>(&y[j..]));
+                            store::<S>(&mut y[j..], sum);
+                        }
+                    }
+                }
+            }
+            s += rows;
+        }
+    }
+}
+
+#[inline(always)]
+fn axpy4<S: Simd>(y: &mut [f32], x: [f32; 4], w: [&[f32]; 4]) {
+    let n = y.len();
+    let w = w.map(|w| &w[..n]);
+    for j in (0..n).step_by(LANES) {
+        let mut sum = load::<S>(&y[j..]);
+        for r in 0..4 {
+            sum = S::fma(S::splat(x[r]), load::<S>(&w[r][j..]), sum);
+        }
+        store::<S>(&mut y[j..], sum);
+    }
+}
+
+simd_fn! {
+    fn add_up[S](y: &mut [f32], partial: &[f32], start: usize, size: usize, epilogue: MatvecEpilogue<'_>) {
+        let len = y.len();
+        for j in (0..len).step_by(LANES) {
+            let at = start + j;
+            let end = size.min(start + len);
+            let mut sum = S::splat(0.0);
+            for part in partial.chunks_exact(size) {
+                sum = S::add(sum, load::<S>(&part[at..end]));
+            }
+            let width = LANES.min(len - j);
+            let mut lanes = [0.0; LANES];
+            let (MatvecEpilogue::Bias(bias) | MatvecEpilogue::BiasGelu(bias) | MatvecEpilogue::BiasResidual(bias)) = epilogue;
+            for (l, lane) in lanes.iter_mut().enumerate().take(width) {
+                *lane = bias[(at + l) % bias.len()];
+            }
+            sum = S::add(sum, load::<S>(&lanes));
+            match epilogue {
+                MatvecEpilogue::Bias(_) => {}
+                MatvecEpilogue::BiasGelu(_) => sum = gelu::<S>(sum),
+                MatvecEpilogue::BiasResidual(_) => sum = S::add(load::<S>(&y[j..]), sum),
+            }
+            store::<S>(&mut y[j..], sum);
+        }
+    }
+}
+
+simd_fn! {
+    fn dot_lines[S](y: &mut [f32], x: &[f32], weight: &[f32]) {
+        let d = x.len();
+        for (y, w) in y.iter_mut().zip(weight.chunks_exact(d)) {
+            // Four sums, so that the additions do not wait for each other.
+            let mut sums = [S::splat(0.0); 4];
+            let mut j = 0;
+            while j + 4 * LANES <= d {
+                for s in 0..4 {
+                    let at = j + s * LANES;
+                    sums[s] = S::fma(load::<S>(&x[at..]), load::<S>(&w[at..]), sums[s]);
+                }
+                j += 4 * LANES;
+            }
+            while j < d {
+                sums[0] = S::fma(load::<S>(&x[j..]), load::<S>(&w[j..]), sums[0]);
+                j += LANES;
+            }
+            *y = S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gelu::gelu_reference;
+    use crate::isa::Isa;
+
+    #[test]
+    fn agrees_with_f64_at_every_tail() {
+        for isa in Isa::available() {
+            let pool = Pool::with_isa(2, isa);
+            for (m, n, k) in [
+                (1, 1, 1),
+                (1, 60, 60),
+                (1, 101, 67),
+                (3, 180, 130),
+                (8, 33, 200),
+                (1, 2500, 70),
+            ] {
+                let f = |n: usize, s: f32| (0..n).map(|i| (i as f32 * s).sin()).collect::<Vec<f32>>();
+                let (x, w, bias, before) = (f(m * k, 0.3), f(k * n, 0.7), f(n, 0.9), f(m * n, 1.1));
+                let sum = |i: usize, j: usize| {
+                    (0..k)
+                        .map(|s| f64::from(x[i * k + s]) * f64::from(w[s * n + j]))
+                        .sum::<f64>()
+                        + f64::from(bias[j])
+                };
+                let check = |epilogue, want: &dyn Fn(usize) -> f64| {
+                    let mut y = before.clone();
+                    matvec(&pool, &mut y, &x, &w, epilogue);
+                    for (at, y) in y.iter().enumerate() {
+                        assert!(
+                            (f64::from(*y) - want(at)).abs() < 2e-5,
+                            "{isa:?} {m} {n} {k} {epilogue:?} at {at}"
+                        );
+                    }
+                };
+                check(MatvecEpilogue::Bias(&bias), &|at| sum(at / n, at % n));
+                check(MatvecEpilogue::BiasGelu(&bias), &|at| {
+                    gelu_reference(sum(at / n, at % n))
+                });
+                check(MatvecEpilogue::BiasResidual(&bias), &|at| {
+                    sum(at / n, at % n) + f64::from(before[at])
+                });
+                let wt: Vec<f32> = (0..n * k).map(|i| w[i % k * n + i / k]).collect();
+                let mut y = vec![0.0; m * n];
+                matvec_transposed(&pool, &mut y, &x, &wt, k);
+                for (at, y) in y.iter().enumerate() {
+                    let want = sum(at / n, at % n) - f64::from(bias[at % n]);
+                    assert!((f64::from(*y) - want).abs() < 2e-5, "{isa:?} head at {at}");
+                }
+            }
+        }
+    }
+}
