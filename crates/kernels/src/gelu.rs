@@ -5,7 +5,7 @@
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
 
-const SQRT_2_OVER_PI: f32 = 0.797_884_56;
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
 /// Elements a task handles: the cut is part of no result, each element stands alone.

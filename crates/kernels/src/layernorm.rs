@@ -2,7 +2,7 @@
 //! over d without correction (Ba, Kiros and Hinton, arXiv 1607.06450).
 
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, Simd, load, simd_fn, store};
+use crate::simd::{LANES, load, simd_fn, store};
 
 /// Rows that one task normalises; in the backward also the rows whose weight gradients are summed before chunks are
 /// added in order, so it is part of the bits.

@@ -63,7 +63,11 @@ impl Stream {
     #[inline]
     pub fn uniform_f64(&self, i: u64) -> f64 {
         let w = self.block(i / 2);
-        let (high, low) = if i % 2 == 0 { (w[0], w[1]) } else { (w[2], w[3]) };
+        let (high, low) = if i.is_multiple_of(2) {
+            (w[0], w[1])
+        } else {
+            (w[2], w[3])
+        };
         ((u64::from(high) << 21) ^ u64::from(low >> 11)) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 

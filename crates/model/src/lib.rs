@@ -1,1 +1,39 @@
-//! Begun; see ARCHITECTURE.md.
+//! What a GPT is: its parameters, its activations, forward, backward and decode, and the sizes of all of them.
+//!
+//! **Knows** architectures, and where every float of a model lies. **Must not know** training loops, text or HTTP.
+//!
+//! A variant (an architecture) is one folder and one row of [`registry`]; everything above works through [`Model`]. A
+//! model owns no weights: parameters, gradients and moments are flat arenas that share one [`ParamTable`], and activations
+//! live in an [`Arena`] that is planned, and can be printed, before anything is allocated.
+//!
+//! Letters: B batch, T sequence length, V vocabulary, L layers, d width, h heads, dh = d/h, f MLP width, N = B T.
+//!
+//! ```
+//! use foretoken_kernels::Pool;
+//! use foretoken_model::{Arena, Batch, Model, Pass, init, registry};
+//!
+//! let model = registry::from_config(&serde_json::json!({
+//!     "model_type": "gpt2", "vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3,
+//! }))?;
+//! let pool = Pool::new(1)?;
+//! let weights = init(model.params(), 42)?;
+//! let batch = Batch { b: 1, t: 4, ids: &[1, 2, 3, 4], targets: &[2, 3, 4, 5] };
+//! let mut arena = Arena::new(model.activations(batch.b, batch.t, Pass::Score))?;
+//! let mut losses = [0.0; 4];
+//! model.losses(&pool, &weights, &mut arena, &batch, &mut losses);
+//! assert!((losses.iter().sum::<f32>() / 4.0 - 11f32.ln()).abs() < 0.2); // untrained: about ln V
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod arena;
+mod contract;
+mod error;
+pub mod gpt2;
+mod params;
+pub mod registry;
+
+pub use arena::{Arena, Plan, Slot};
+pub use contract::{Batch, DecodeState, Dims, DropoutSeed, Model, Pass};
+pub use error::Error;
+pub use params::{Init, ParamSpec, ParamTable, init};

@@ -1,0 +1,98 @@
+//! Activations: planned as a list of named slots, then one block of memory cut by the same list.
+
+use crate::error::Error;
+use foretoken_kernels::{ALIGNMENT, Buffer};
+
+/// Floats every slot's start is a multiple of.
+const ALIGN: usize = ALIGNMENT / 4;
+
+/// One tensor of an arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// What it holds; tensors of the same name exist once a layer.
+    pub name: &'static str,
+    /// The layer it belongs to.
+    pub layer: Option<usize>,
+    /// Its shape: letter and number.
+    pub shape: Vec<(&'static str, usize)>,
+}
+
+impl Slot {
+    /// Floats it holds.
+    pub fn len(&self) -> usize {
+        self.shape.iter().map(|(_, n)| n).product()
+    }
+
+    /// Whether it holds none (dropout's buffer where nothing is dropped).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// All tensors of an arena in the order they lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    slots: Vec<Slot>,
+}
+
+impl Plan {
+    pub(crate) fn add(&mut self, slot: Slot) {
+        self.slots.push(slot);
+    }
+
+    /// The tensors.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Floats of the whole arena, padding included.
+    pub fn floats(&self) -> usize {
+        self.slots.iter().map(|slot| slot.len().next_multiple_of(ALIGN)).sum()
+    }
+
+    /// Bytes of the whole arena.
+    pub fn bytes(&self) -> u64 {
+        4 * self.floats() as u64
+    }
+}
+
+/// A plan and its memory. Pages are resident once they are touched.
+#[derive(Debug)]
+pub struct Arena {
+    plan: Plan,
+    buffer: Buffer,
+}
+
+impl Arena {
+    /// Allocates a plan.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] where the allocator refuses.
+    pub fn new(plan: Plan) -> Result<Self, Error> {
+        let buffer = Buffer::try_zeroed(plan.floats()).ok_or(Error::NoMemory {
+            what: "activations",
+            bytes: plan.bytes(),
+        })?;
+        Ok(Self { plan, buffer })
+    }
+
+    /// What was planned.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The memory, cut by `plan`, which must be this arena's own.
+    #[track_caller]
+    pub(crate) fn cut<'a>(&'a mut self, plan: &Plan) -> impl Iterator<Item = &'a mut [f32]> + use<'a> {
+        assert_eq!(
+            *plan, self.plan,
+            "the arena was planned for another batch or another pass"
+        );
+        let mut rest = &mut self.buffer[..];
+        self.plan.slots.iter().map(move |slot| {
+            let (head, tail) = std::mem::take(&mut rest).split_at_mut(slot.len().next_multiple_of(ALIGN));
+            rest = tail;
+            &mut head[..slot.len()]
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The contract of every variant.
+
+use crate::arena::{Arena, Plan};
+use crate::error::Error;
+use crate::params::ParamTable;
+use foretoken_kernels::{Buffer, Pool};
+
+/// The sizes that every variant has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    /// V: rows of the token embedding, at least the tokeniser's vocabulary.
+    pub vocab_size: usize,
+    /// The longest context.
+    pub n_positions: usize,
+    /// d: width of the residual stream.
+    pub n_embd: usize,
+    /// L.
+    pub n_layer: usize,
+    /// h.
+    pub n_head: usize,
+    /// f: width of the MLP.
+    pub n_inner: usize,
+}
+
+impl Dims {
+    /// dh = d / h.
+    pub fn head_dim(&self) -> usize {
+        self.n_embd / self.n_head
+    }
+}
+
+/// What an activation arena is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Forward and backward: what the backward needs is kept for every layer.
+    Train,
+    /// Forward only: layers take turns in the same memory.
+    Score,
+}
+
+/// B sequences of T tokens, and what follows each.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Sequences.
+    pub b: usize,
+    /// Tokens a sequence.
+    pub t: usize,
+    /// (B,T), each below V.
+    pub ids: &'a [u32],
+    /// (B,T): the next token, or [`foretoken_kernels::IGNORE_INDEX`] where there is no loss.
+    pub targets: &'a [i32],
+}
+
+/// Which numbers dropout draws: every micro-batch of a run its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutSeed {
+    /// The run's seed.
+    pub seed: u64,
+    /// The micro-batch, counted over the whole run.
+    pub micro_batch: u32,
+}
+
+/// What a sequence has left behind: keys and values of every layer, and the working memory of the next tokens.
+#[derive(Debug)]
+pub struct DecodeState {
+    pub(crate) keys: Buffer,
+    pub(crate) values: Buffer,
+    pub(crate) work: Arena,
+    pub(crate) len: usize,
+    pub(crate) capacity: usize,
+    /// Floats a token takes in one layer of one cache.
+    pub(crate) width: usize,
+}
+
+impl DecodeState {
+    /// Tokens seen.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token was seen.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Tokens that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets all but the first `len` tokens.
+    ///
+    /// # Panics
+    /// Where fewer were seen.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.len, "{len} of {} tokens", self.len);
+        self.len = len;
+    }
+}
+
+/// An architecture with its sizes. It owns no weights: `weights` and `gradients` are arenas of [`Model::params`].
+///
+/// Our own mistakes panic (an arena of another model, an id past V, T past n_positions); the world's faults were found when
+/// the model was made.
+pub trait Model: Send + Sync + std::fmt::Debug {
+    /// `model_type` of the config: the row of [`crate::registry`].
+    fn model_type(&self) -> &'static str;
+
+    /// Sizes.
+    fn dims(&self) -> &Dims;
+
+    /// Every parameter tensor.
+    fn params(&self) -> &ParamTable;
+
+    /// `config.json` as Hugging Face writes it.
+    fn config(&self) -> serde_json::Value;
+
+    /// The activations of B sequences of T tokens.
+    fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan;
+
+    /// Loss of every target, in nats; 0 where it is ignored.
+    fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]);
+
+    /// Loss of every target, and `gradients += d(scale * sum of losses)`. Dropout where the config has some and `dropout`
+    /// says which numbers.
+    fn losses_and_gradients(
+        &self,
+        pool: &Pool,
+        weights: &[f32],
+        gradients: &mut [f32],
+        arena: &mut Arena,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    );
+
+    /// Logits (B,T,V) of every position: for looking at, and for tests. Training never makes them all at once.
+    fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]);
+
+    /// Memory to generate up to `capacity` tokens (prompt included), at most n_positions.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] where the allocator refuses.
+    fn decode_state(&self, capacity: usize) -> Result<DecodeState, Error>;
+
+    /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
+    fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
+
+    /// Multiplications and additions of a training step's forward and backward over B sequences of T tokens, attention
+    /// counted causally (the triangle with its diagonal), each matmul three times its forward.
+    fn training_flops(&self, b: usize, t: usize) -> f64;
+}

@@ -1,0 +1,72 @@
+//! What can be wrong with a model that the world hands in.
+
+/// Why a model could not be made or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of the config has a value no model can have.
+    #[error("config: `{field}` is {found}: expected {expected}")]
+    Config {
+        /// Hugging Face's name of the field.
+        field: &'static str,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// The config is not a JSON object of the expected form.
+    #[error("config: {0}")]
+    ConfigForm(#[from] serde_json::Error),
+    /// An architecture that foretoken does not have.
+    #[error("config: `model_type` is {found}: foretoken has {}", .known.join(", "))]
+    Architecture {
+        /// What the config names.
+        found: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// The allocator refused.
+    #[error("no memory for {what}: {} are needed; lower the batch size or the sequence length, or take a smaller model", human(*.bytes))]
+    NoMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// How much.
+        bytes: u64,
+    },
+    /// A tensor is missing from a file.
+    #[error("tensor `{name}` {shape:?} is not in {path}: the file belongs to another model, or is incomplete")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+        /// The shape the config asks for.
+        shape: Vec<usize>,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// A tensor has another shape than the config says.
+    #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Where it lies.
+        path: String,
+        /// Its shape there.
+        found: Vec<usize>,
+        /// The shape the config asks for.
+        expected: Vec<usize>,
+    },
+}
+
+/// Bytes as people read them: powers of 1024, three digits.
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}

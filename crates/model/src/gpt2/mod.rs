@@ -1,0 +1,176 @@
+//! GPT-2 (Radford et al., Language Models are Unsupervised Multitask Learners, 2019), names and shapes as Hugging Face's.
+//!
+//! ```text
+//! x = wte[id] + wpe[position]
+//! L times:  x += attention(layernorm(x));  x += mlp(layernorm(x))
+//! logits = layernorm(x) wteᵀ
+//! ```
+
+mod activations;
+mod backward;
+mod config;
+mod decode;
+mod forward;
+mod params;
+
+pub use config::Config;
+
+use crate::arena::{Arena, Plan};
+use crate::contract::{Batch, DecodeState, Dims, DropoutSeed, Model, Pass};
+use crate::error::Error;
+use crate::params::ParamTable;
+use activations::Activations;
+use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul};
+use params::Params;
+
+/// A GPT-2 of given sizes.
+#[derive(Clone, Debug)]
+pub struct Gpt2 {
+    config: Config,
+    dims: Dims,
+    table: ParamTable,
+}
+
+impl Gpt2 {
+    /// `model_type` in the config.
+    pub const MODEL_TYPE: &'static str = "gpt2";
+
+    /// Checks the config and lays out the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a size is impossible.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let dims = config.dims()?;
+        let table = params::table(&config, &dims);
+        Ok(Self { config, dims, table })
+    }
+
+    fn attention_dims(&self, b: usize, t: usize) -> AttentionDims {
+        AttentionDims {
+            b,
+            t,
+            h: self.dims.n_head,
+            dh: self.dims.head_dim(),
+        }
+    }
+
+    fn weights<'a>(&'a self, arena: &'a [f32]) -> Params<&'a [f32]> {
+        Params::from_parts(&self.dims, self.table.cut(arena))
+    }
+
+    /// The activations of a batch, cut from the arena that was planned for it.
+    fn open<'a>(&self, arena: &'a mut Arena, batch: &Batch<'_>, pass: Pass) -> Activations<&'a mut [f32]> {
+        let Batch { b, t, .. } = *batch;
+        assert_eq!(
+            (batch.ids.len(), batch.targets.len()),
+            (b * t, b * t),
+            "ids and targets are (B,T)"
+        );
+        assert!(
+            t <= self.dims.n_positions,
+            "T = {t} of {} positions",
+            self.dims.n_positions
+        );
+        let mut parts = arena.cut(&self.activations(b, t, pass));
+        activations::build(&self.config, &self.dims, (b, t), pass, |_| {
+            parts.next().expect("the plan has every slot")
+        })
+    }
+}
+
+impl Model for Gpt2 {
+    fn model_type(&self) -> &'static str {
+        Self::MODEL_TYPE
+    }
+
+    fn dims(&self) -> &Dims {
+        &self.dims
+    }
+
+    fn params(&self) -> &ParamTable {
+        &self.table
+    }
+
+    fn config(&self) -> serde_json::Value {
+        self.config.to_json(&self.dims)
+    }
+
+    fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan {
+        let mut plan = Plan::default();
+        activations::build(&self.config, &self.dims, (b, t), pass, |slot| plan.add(slot));
+        plan
+    }
+
+    fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]) {
+        let w = self.weights(weights);
+        let mut a = self.open(arena, batch, Pass::Score);
+        forward::forward(self, pool, &w, &mut a, batch, None);
+        head_loss(pool, losses, a.ln_f, w.wte, batch.targets, a.work.logits);
+    }
+
+    fn losses_and_gradients(
+        &self,
+        pool: &Pool,
+        weights: &[f32],
+        gradients: &mut [f32],
+        arena: &mut Arena,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
+        let w = self.weights(weights);
+        let mut dw = Params::from_parts(&self.dims, self.table.cut_mut(gradients));
+        let mut a = self.open(arena, batch, Pass::Train);
+        forward::forward(self, pool, &w, &mut a, batch, dropout);
+        let (x, d_ln_f) = (&*a.ln_f, &mut *a.work.d_normed);
+        head_loss_backward(
+            pool,
+            losses,
+            d_ln_f,
+            dw.wte,
+            x,
+            w.wte,
+            batch.targets,
+            scale,
+            a.work.logits,
+        );
+        backward::backward(self, pool, &w, &mut dw, &mut a, batch, dropout);
+    }
+
+    fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]) {
+        let w = self.weights(weights);
+        let mut a = self.open(arena, batch, Pass::Score);
+        forward::forward(self, pool, &w, &mut a, batch, None);
+        let (n, d, v) = (batch.b * batch.t, self.dims.n_embd, self.dims.vocab_size);
+        matmul(
+            pool,
+            logits,
+            Mat::new(a.ln_f, n, d),
+            Mat::new(w.wte, v, d).t(),
+            Epilogue::Store,
+        );
+    }
+
+    fn decode_state(&self, capacity: usize) -> Result<DecodeState, Error> {
+        decode::state(self, capacity)
+    }
+
+    fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
+        decode::decode(self, pool, &self.weights(weights), state, ids, logits);
+    }
+
+    fn training_flops(&self, b: usize, t: usize) -> f64 {
+        let Dims {
+            vocab_size: v,
+            n_embd: d,
+            n_layer: l,
+            n_inner: f,
+            ..
+        } = self.dims;
+        let per_token = 2.0 * (l * (4 * d * d + 2 * d * f) + v * d) as f64;
+        // Scores and their product with V: two products of T (T + 1) / 2 pairs; the backward has five.
+        let attention = 2.0 * (l * d) as f64 * (t + 1) as f64;
+        (b * t) as f64 * (3.0 * per_token + 3.5 * attention)
+    }
+}

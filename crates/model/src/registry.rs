@@ -1,0 +1,151 @@
+//! The variants there are, and named sizes.
+
+use crate::contract::Model;
+use crate::error::Error;
+use crate::gpt2::{Config, Gpt2};
+
+/// Makes a model from its config.
+type Make = fn(&serde_json::Value) -> Result<Box<dyn Model>, Error>;
+
+/// One row a variant: `model_type`, and how to make it.
+const VARIANTS: [(&str, Make); 1] = [(Gpt2::MODEL_TYPE, |config| {
+    Ok(Box::new(Gpt2::new(Config::from_json(config)?)?))
+})];
+
+/// The model of a `config.json`.
+///
+/// # Errors
+/// An unknown `model_type`, a field of the wrong type, a size that is impossible.
+pub fn from_config(config: &serde_json::Value) -> Result<Box<dyn Model>, Error> {
+    let found = config.get("model_type").and_then(|value| value.as_str());
+    match VARIANTS.iter().find(|(name, _)| Some(*name) == found) {
+        Some((_, make)) => make(config),
+        None => Err(Error::Architecture {
+            found: found.map_or_else(|| "missing".into(), |name| format!("`{name}`")),
+            known: VARIANTS.iter().map(|(name, _)| *name).collect(),
+        }),
+    }
+}
+
+/// A named size. Vocabulary and end token of the small ones come from the tokeniser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// What `--preset` takes.
+    pub name: &'static str,
+    /// L.
+    pub n_layer: usize,
+    /// h.
+    pub n_head: usize,
+    /// d.
+    pub n_embd: usize,
+    /// The longest context.
+    pub n_positions: usize,
+    /// What it is.
+    pub about: &'static str,
+}
+
+const fn preset(name: &'static str, sizes: [usize; 4], about: &'static str) -> Preset {
+    let [n_layer, n_head, n_embd, n_positions] = sizes;
+    Preset {
+        name,
+        n_layer,
+        n_head,
+        n_embd,
+        n_positions,
+        about,
+    }
+}
+
+/// Every preset, the smallest first. Sizes of GPT-2: Radford et al. 2019; of GPT-3: Brown et al., arXiv 2005.14165, table
+/// 2.1 (where its 1.3B row's 24 heads do not divide d = 2048, 16 are taken).
+pub const PRESETS: [Preset; 16] = [
+    preset(
+        "nano",
+        [4, 4, 128, 64],
+        "seconds on a laptop's CPU: nanoGPT's CPU recipe",
+    ),
+    preset("tiny", [4, 4, 128, 256], "a minute or two on a laptop's CPU"),
+    preset("mini", [6, 6, 192, 256], "minutes on a laptop's CPU"),
+    preset(
+        "small",
+        [6, 6, 384, 256],
+        "an hour on a laptop's CPU: nanoGPT's character model",
+    ),
+    preset("gpt2", [12, 12, 768, 1024], "GPT-2 124M"),
+    preset("gpt2-medium", [24, 16, 1024, 1024], "GPT-2 355M"),
+    preset("gpt2-large", [36, 20, 1280, 1024], "GPT-2 774M"),
+    preset("gpt2-xl", [48, 25, 1600, 1024], "GPT-2 1.6B"),
+    preset("gpt3-small", [12, 12, 768, 2048], "GPT-3 125M, to look at"),
+    preset("gpt3-medium", [24, 16, 1024, 2048], "GPT-3 350M, to look at"),
+    preset("gpt3-large", [24, 16, 1536, 2048], "GPT-3 760M, to look at"),
+    preset("gpt3-xl", [24, 16, 2048, 2048], "GPT-3 1.3B, to look at"),
+    preset("gpt3-2.7b", [32, 32, 2560, 2048], "GPT-3 2.7B, to look at"),
+    preset("gpt3-6.7b", [32, 32, 4096, 2048], "GPT-3 6.7B, to look at"),
+    preset("gpt3-13b", [40, 40, 5120, 2048], "GPT-3 13B, to look at"),
+    preset("gpt3-175b", [96, 96, 12288, 2048], "GPT-3 175B, to look at"),
+];
+
+impl Preset {
+    /// A preset by name.
+    pub fn find(name: &str) -> Option<&'static Preset> {
+        PRESETS.iter().find(|preset| preset.name == name)
+    }
+
+    /// Its config, with GPT-2's vocabulary.
+    pub fn config(&self) -> Config {
+        Config {
+            n_layer: self.n_layer,
+            n_head: self.n_head,
+            n_embd: self.n_embd,
+            n_positions: self.n_positions,
+            ..Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_have_the_published_sizes() {
+        let count = |name: &str| {
+            Gpt2::new(Preset::find(name).unwrap().config())
+                .unwrap()
+                .params()
+                .count()
+        };
+        assert_eq!(count("gpt2"), 124_439_808);
+        assert_eq!(count("gpt2-medium"), 354_823_168);
+        assert_eq!(count("gpt2-large"), 774_030_080);
+        assert_eq!(count("gpt2-xl"), 1_557_611_200);
+        assert!((count("gpt3-175b") as f64 / 1e9 - 175.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn an_unknown_architecture_and_bad_sizes_are_named() {
+        let error = |config| from_config(&config).unwrap_err().to_string();
+        assert!(error(serde_json::json!({})).contains("missing"));
+        assert!(error(serde_json::json!({"model_type": "mamba"})).contains("`mamba`"));
+        for (field, value) in [
+            ("n_head", serde_json::json!(0)),
+            ("n_head", serde_json::json!(7)),
+            ("n_layer", serde_json::json!(1_000_000_000)),
+            ("n_positions", serde_json::json!(1u64 << 40)),
+            ("n_embd", serde_json::json!(0)),
+            ("vocab_size", serde_json::json!(-1)),
+            ("layer_norm_epsilon", serde_json::json!(0.0)),
+            ("activation_function", serde_json::json!("relu")),
+            ("tie_word_embeddings", serde_json::json!(false)),
+            ("attn_pdrop", serde_json::json!(1.0)),
+        ] {
+            let mut config = serde_json::json!({"model_type": "gpt2"});
+            config[field] = value;
+            let error = error(config);
+            assert!(
+                error.contains(field) || error.contains("invalid value"),
+                "{field}: {error}"
+            );
+        }
+    }
+}
