@@ -1,5 +1,6 @@
 //! Activations: planned as a list of named slots, then one block of memory cut by the same list.
 
+use crate::contract::Pass;
 use crate::error::Error;
 use foretoken_kernels::{ALIGNMENT, Buffer};
 
@@ -30,12 +31,25 @@ impl Slot {
 }
 
 /// All tensors of an arena in the order they lie.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    pass: Pass,
     slots: Vec<Slot>,
 }
 
 impl Plan {
+    pub(crate) fn new(pass: Pass) -> Self {
+        Self {
+            pass,
+            slots: Vec::new(),
+        }
+    }
+
+    /// What the arena is for.
+    pub fn pass(&self) -> Pass {
+        self.pass
+    }
+
     pub(crate) fn add(&mut self, slot: Slot) {
         self.slots.push(slot);
     }

@@ -118,7 +118,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// The activations of B sequences of T tokens.
     fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan;
 
-    /// Loss of every target, in nats; 0 where it is ignored.
+    /// Loss of every target, in nats; 0 where it is ignored. The arena may be one for training or for scoring.
     fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]);
 
     /// Loss of every target, and `gradients += d(scale * sum of losses)`. Dropout where the config has some and `dropout`

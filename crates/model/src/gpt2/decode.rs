@@ -3,7 +3,7 @@
 use super::Gpt2;
 use super::params::Params;
 use crate::arena::{Arena, Plan, Slot};
-use crate::contract::{DecodeState, Dims};
+use crate::contract::{DecodeState, Dims, Pass};
 use crate::error::Error;
 use foretoken_kernels::{
     AttentionDims, Buffer, Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, Pool, attention_cached, embedding_forward,
@@ -50,7 +50,7 @@ fn build<T>(dims: &Dims, rows: usize, mut make: impl FnMut(Slot) -> T) -> Work<T
 }
 
 fn plan(dims: &Dims, capacity: usize) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(Pass::Score);
     build(dims, CHUNK.min(capacity), |slot| plan.add(slot));
     plan
 }

@@ -59,7 +59,7 @@ impl Gpt2 {
     }
 
     /// The activations of a batch, cut from the arena that was planned for it.
-    fn open<'a>(&self, arena: &'a mut Arena, batch: &Batch<'_>, pass: Pass) -> Activations<&'a mut [f32]> {
+    fn open<'a>(&self, arena: &'a mut Arena, batch: &Batch<'_>) -> Activations<&'a mut [f32]> {
         let Batch { b, t, .. } = *batch;
         assert_eq!(
             (batch.ids.len(), batch.targets.len()),
@@ -71,6 +71,7 @@ impl Gpt2 {
             "T = {t} of {} positions",
             self.dims.n_positions
         );
+        let pass = arena.plan().pass();
         let mut parts = arena.cut(&self.activations(b, t, pass));
         activations::build(&self.config, &self.dims, (b, t), pass, |_| {
             parts.next().expect("the plan has every slot")
@@ -96,14 +97,14 @@ impl Model for Gpt2 {
     }
 
     fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(pass);
         activations::build(&self.config, &self.dims, (b, t), pass, |slot| plan.add(slot));
         plan
     }
 
     fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]) {
         let w = self.weights(weights);
-        let mut a = self.open(arena, batch, Pass::Score);
+        let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, None);
         head_loss(pool, losses, a.ln_f, w.wte, batch.targets, a.work.logits);
     }
@@ -121,7 +122,12 @@ impl Model for Gpt2 {
     ) {
         let w = self.weights(weights);
         let mut dw = Params::from_parts(&self.dims, self.table.cut_mut(gradients));
-        let mut a = self.open(arena, batch, Pass::Train);
+        assert_eq!(
+            arena.plan().pass(),
+            Pass::Train,
+            "the backward needs what training keeps"
+        );
+        let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, dropout);
         let (x, d_ln_f) = (&*a.ln_f, &mut *a.work.d_normed);
         head_loss_backward(
@@ -140,7 +146,7 @@ impl Model for Gpt2 {
 
     fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]) {
         let w = self.weights(weights);
-        let mut a = self.open(arena, batch, Pass::Score);
+        let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, None);
         let (n, d, v) = (batch.b * batch.t, self.dims.n_embd, self.dims.vocab_size);
         matmul(
