@@ -1,0 +1,176 @@
+//! Writing safetensors straight from the caller's slices.
+
+use super::Dtype;
+use super::header::{MAX_HEADER_BYTES, METADATA};
+use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// A tensor to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    /// Its name, unique in the file.
+    pub name: &'a str,
+    /// Sizes, the slowest first; empty for a scalar.
+    pub shape: &'a [usize],
+    /// Elements in row-major order.
+    pub data: Data<'a>,
+}
+
+/// The elements of a [`Tensor`].
+#[derive(Clone, Copy, Debug)]
+pub enum Data<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 64-bit counters.
+    U64(&'a [u64]),
+    /// Bytes.
+    U8(&'a [u8]),
+}
+
+impl<'a> Tensor<'a> {
+    /// A tensor of 32-bit floats.
+    pub fn f32(name: &'a str, shape: &'a [usize], data: &'a [f32]) -> Self {
+        let data = Data::F32(data);
+        Self { name, shape, data }
+    }
+
+    /// A tensor of 64-bit counters.
+    pub fn u64(name: &'a str, shape: &'a [usize], data: &'a [u64]) -> Self {
+        let data = Data::U64(data);
+        Self { name, shape, data }
+    }
+
+    /// A tensor of bytes.
+    pub fn u8(name: &'a str, shape: &'a [usize], data: &'a [u8]) -> Self {
+        let data = Data::U8(data);
+        Self { name, shape, data }
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self.data {
+            Data::F32(_) => Dtype::F32,
+            Data::U64(_) => Dtype::U64,
+            Data::U8(_) => Dtype::U8,
+        }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        match self.data {
+            Data::F32(data) => bytemuck::cast_slice(data),
+            Data::U64(data) => bytemuck::cast_slice(data),
+            Data::U8(data) => data,
+        }
+    }
+}
+
+/// Writes `tensors` to `w`, with `metadata` as pairs of key and text.
+///
+/// The same arguments give the same bytes. Tensors keep their order, except that wider elements come first (U64, F32,
+/// U8): every tensor is then aligned in the file, which PyTorch asks for. `"format":"pt"` is in the metadata unless
+/// `metadata` says something else under `format`; without it some versions of `transformers` refuse the file.
+///
+/// Meant for [`crate::durable::write_file`] and [`crate::durable::DurableDir::file`].
+///
+/// # Errors
+/// Those of `w`, and a header longer than the format allows (some hundred thousand tensors).
+///
+/// # Panics
+/// Where a shape's product is not the number of elements, or a name stands twice or is `__metadata__`.
+pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> io::Result<()> {
+    let order = order(tensors);
+    let header = header(&order, metadata);
+    if header.len() as u64 > MAX_HEADER_BYTES {
+        let message = format!(
+            "a header of {} bytes; safetensors allows {MAX_HEADER_BYTES}",
+            header.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    w.write_all(&(header.len() as u64).to_le_bytes())?;
+    w.write_all(&header)?;
+    for tensor in order {
+        w.write_all(tensor.bytes())?;
+    }
+    Ok(())
+}
+
+/// Bytes that [`write()`] writes for the same arguments, for [`crate::durable::check_space`].
+///
+/// # Panics
+/// As [`write()`].
+pub fn encoded_len(tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> u64 {
+    let order = order(tensors);
+    let data: u64 = order.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+    8 + header(&order, metadata).len() as u64 + data
+}
+
+/// The tensors in the order of their bytes, checked.
+fn order<'a, 'b>(tensors: &'b [Tensor<'a>]) -> Vec<&'b Tensor<'a>> {
+    let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        assert!(pair[0] != pair[1], "two tensors of the name {:?}", pair[0]);
+    }
+    for tensor in tensors {
+        assert!(tensor.name != METADATA, "{METADATA} is no name for a tensor");
+        let bits = tensor.shape.iter().product::<usize>() * tensor.dtype().bitsize();
+        let found = tensor.bytes().len() * 8 / tensor.dtype().bitsize();
+        assert!(
+            bits == tensor.bytes().len() * 8,
+            "{}: shape {:?}, {found} elements",
+            tensor.name,
+            tensor.shape
+        );
+    }
+    let mut order: Vec<_> = tensors.iter().collect();
+    order.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize())); // stable
+    order
+}
+
+/// The header, padded with spaces so that the data begin at a multiple of 8.
+fn header(order: &[&Tensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
+    let mut texts = BTreeMap::from([("format", "pt")]);
+    texts.extend(metadata.iter().copied());
+    let mut header = serde_json::to_vec(&Header { order, texts }).expect("text, numbers and lists have a JSON form");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    header
+}
+
+struct Header<'a> {
+    order: &'a [&'a Tensor<'a>],
+    texts: BTreeMap<&'a str, &'a str>,
+}
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.order.len()))?;
+        map.serialize_entry(METADATA, &self.texts)?;
+        let mut begin = 0;
+        for tensor in self.order {
+            let end = begin + tensor.bytes().len();
+            let place = Place {
+                tensor,
+                offsets: [begin, end],
+            };
+            map.serialize_entry(tensor.name, &place)?;
+            begin = end;
+        }
+        map.end()
+    }
+}
+
+struct Place<'a> {
+    tensor: &'a Tensor<'a>,
+    offsets: [usize; 2],
+}
+
+impl Serialize for Place<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut place = serializer.serialize_struct("Place", 3)?;
+        place.serialize_field("dtype", &self.tensor.dtype())?;
+        place.serialize_field("shape", self.tensor.shape)?;
+        place.serialize_field("data_offsets", &self.offsets)?;
+        place.end()
+    }
+}
