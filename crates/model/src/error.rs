@@ -55,6 +55,9 @@ pub enum Error {
         /// The shape the config asks for.
         expected: Vec<usize>,
     },
+    /// The file itself could not be read.
+    #[error(transparent)]
+    File(#[from] foretoken_formats::Error),
 }
 
 /// Bytes as people read them: powers of 1024, three digits.

@@ -29,6 +29,7 @@
 mod arena;
 mod contract;
 mod error;
+mod files;
 pub mod gpt2;
 mod params;
 pub mod registry;
@@ -36,4 +37,5 @@ pub mod registry;
 pub use arena::{Arena, Plan, Slot};
 pub use contract::{Batch, DecodeState, Dims, DropoutSeed, Model, Pass};
 pub use error::Error;
+pub use files::{load, tensors};
 pub use params::{Init, ParamSpec, ParamTable, init};

@@ -23,6 +23,7 @@ mod failpoint;
 mod file;
 mod log;
 mod manifest;
+mod pointer;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use file::{DurableFile, Sum};
 pub use log::AppendLog;
 pub(crate) use manifest::is_plain_name;
 pub use manifest::{MANIFEST, MANIFEST_FORMAT, Manifest, ManifestFile, verify_dir};
+pub use pointer::{point, remove_dir};
 
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};

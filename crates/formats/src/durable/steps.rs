@@ -30,6 +30,15 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 
+/// A symbolic link; one that exists is an error.
+pub(super) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    reach(Step::Create, link, link)?;
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(target, link);
+    #[cfg(windows)]
+    return std::os::windows::fs::symlink_dir(target, link);
+}
+
 /// All of `bytes` at the file's position.
 pub(super) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Err(error) = reach(Step::Write, path, path) {

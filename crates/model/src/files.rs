@@ -1,0 +1,46 @@
+//! Weights from and to safetensors, by the parameter table.
+
+use crate::error::Error;
+use crate::params::ParamTable;
+use foretoken_formats::safetensors::{Tensor, Weights};
+use foretoken_kernels::Buffer;
+
+/// What `transformers` puts before the names of a model with a head.
+const PREFIX: &str = "transformer.";
+
+/// Reads every tensor of the table, with or without the prefix `transformer.`, as f32. Tensors that the table does not
+/// name (mask buffers, the tied head) are left alone.
+///
+/// # Errors
+/// A tensor is missing, has another shape or a type that is not a float; the allocator refuses.
+pub fn load(table: &ParamTable, files: &Weights) -> Result<Buffer, Error> {
+    let mut weights = table.zeros("weights")?;
+    for (spec, out) in table.specs().iter().zip(table.cut_mut(&mut weights)) {
+        let tensor = files
+            .tensor(&spec.name)
+            .or_else(|| files.tensor(&format!("{PREFIX}{}", spec.name)))
+            .ok_or_else(|| Error::MissingTensor {
+                name: spec.name.clone(),
+                shape: spec.shape.clone(),
+                path: files.path().display().to_string(),
+            })?;
+        if tensor.shape != spec.shape {
+            return Err(Error::Shape {
+                name: spec.name.clone(),
+                path: files.path().display().to_string(),
+                found: tensor.shape.to_vec(),
+                expected: spec.shape.clone(),
+            });
+        }
+        tensor.read_f32(out)?;
+    }
+    Ok(weights)
+}
+
+/// The tensors of an arena, ready to be written.
+pub fn tensors<'a>(table: &'a ParamTable, arena: &'a [f32]) -> Vec<Tensor<'a>> {
+    let parts = table.specs().iter().zip(table.cut(arena));
+    parts
+        .map(|(spec, data)| Tensor::f32(&spec.name, &spec.shape, data))
+        .collect()
+}

@@ -1,0 +1,228 @@
+//! Checkpoints: directories that `transformers` opens as they are, with what only training needs beside it.
+//!
+//! ```text
+//! RUN/run.toml  metrics.jsonl  loss.svg  latest -> checkpoints/step-…  best -> checkpoints/step-…
+//! RUN/checkpoints/step-00001000/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json
+//!                                 generation_config.json  optimizer.safetensors  train_state.json  manifest.json
+//! ```
+
+use crate::error::Error;
+use crate::trainer::Trainer;
+use foretoken_formats::durable::{self, DurableDir};
+use foretoken_formats::json;
+use foretoken_formats::safetensors::{self, Safetensors, Tensor};
+use foretoken_kernels::Buffer;
+use foretoken_model::{Model, ParamTable, load, tensors};
+use foretoken_text::Tokenizer;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything of a run that its config, data and tensors do not hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainState {
+    /// Steps done.
+    pub step: u64,
+    /// Updates AdamW made.
+    pub updates: u64,
+    /// Steps skipped because the gradient was not finite.
+    pub skipped: u64,
+    /// Of those, the last in a row.
+    pub skipped_in_a_row: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Seconds of training.
+    pub time_s: f64,
+    /// Lowest validation loss so far, and its step.
+    pub best: Option<(f64, u64)>,
+    /// Evaluations since.
+    pub evaluations_without_better: u64,
+    /// What the data, cut into tokens, hash to.
+    pub data: String,
+    /// What the tokeniser hashes to.
+    pub tokenizer: String,
+    /// Instruction set, for the record.
+    pub isa: String,
+    /// Version of foretoken that wrote it.
+    pub foretoken: String,
+}
+
+const STATE: &str = "train_state.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE_BYTES: u64 = 1 << 20;
+
+/// The directory of a run's checkpoints.
+pub fn checkpoints_dir(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+fn name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The whole checkpoints' directories of a run with their steps, the oldest first.
+pub fn list(run: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir(checkpoints_dir(run)) else { return Vec::new() };
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Writes what a reader of the model needs into `dir`: config, weights, tokeniser.
+fn write_model(
+    dir: &mut DurableDir,
+    model: &dyn Model,
+    weights: &[f32],
+    tokenizer: &Tokenizer,
+) -> Result<(), Error> {
+    let config = model.config();
+    let generation = serde_json::json!({
+        "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "do_sample": true,
+    });
+    let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).expect("plain values");
+    dir.file("config.json", |w| w.write_all(&pretty(&config)))?;
+    dir.file("generation_config.json", |w| w.write_all(&pretty(&generation)))?;
+    dir.file("tokenizer.json", |w| w.write_all(&tokenizer.to_json()))?;
+    let limit = model.dims().n_positions;
+    dir.file("tokenizer_config.json", |w| w.write_all(&pretty(&tokenizer.tokenizer_config_json(limit))))?;
+    let list = tensors(model.params(), weights);
+    dir.file("model.safetensors", |w| safetensors::write(w, &list, &[("format", "pt")]))?;
+    Ok(())
+}
+
+/// Writes a checkpoint, whole or not at all, and points `latest` (and `best`) at it.
+///
+/// # Errors
+/// The disk, in particular where it is full: nothing older was touched then.
+pub fn save(
+    run: &Path,
+    trainer: &Trainer,
+    tokenizer: &Tokenizer,
+    state: &TrainState,
+    is_best: bool,
+) -> Result<PathBuf, Error> {
+    let table = trainer.model.params();
+    let target = checkpoints_dir(run).join(name(state.step));
+    durable::create_dir_all(checkpoints_dir(run))?;
+    if target.exists() {
+        // A step is a function of the run: what is whole there is what would be written.
+        if durable::verify_dir(&target).is_ok() {
+            point(run, &target, is_best)?;
+            return Ok(target);
+        }
+        durable::remove_dir(&target)?;
+    }
+    // Weights and two moments, and a little.
+    durable::check_space(&target, 12 * table.count() + (16 << 20))?;
+    let mut dir = DurableDir::create(&target)?;
+    write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, tokenizer)?;
+    let moment_names: Vec<(String, String)> =
+        table.specs().iter().map(|spec| (format!("m.{}", spec.name), format!("v.{}", spec.name))).collect();
+    let mut moments = Vec::with_capacity(2 * moment_names.len());
+    let parts = tensors(table, &trainer.optimizer.m).into_iter().zip(tensors(table, &trainer.optimizer.v));
+    for ((m, v), (m_name, v_name)) in parts.zip(&moment_names) {
+        moments.push(Tensor { name: m_name, ..m });
+        moments.push(Tensor { name: v_name, ..v });
+    }
+    dir.file(OPTIMIZER, |w| safetensors::write(w, &moments, &[]))?;
+    dir.file(STATE, |w| w.write_all(&serde_json::to_vec_pretty(state).expect("plain fields")))?;
+    let mut extra = serde_json::Map::new();
+    extra.insert("step".into(), state.step.into());
+    dir.commit(extra)?;
+    point(run, &target, is_best)?;
+    Ok(target)
+}
+
+/// Removes all but the newest `keep` checkpoints and the best; `keep` of 0 removes none.
+pub fn prune(run: &Path, keep: usize, best: Option<u64>) {
+    let all = list(run);
+    if keep == 0 || all.len() <= keep {
+        return;
+    }
+    for (step, path) in &all[..all.len() - keep] {
+        if Some(*step) != best {
+            // Failing to make room is no reason to stop training.
+            let _ = durable::remove_dir(path);
+        }
+    }
+}
+
+fn point(run: &Path, target: &Path, is_best: bool) -> Result<(), Error> {
+    let relative = Path::new("checkpoints").join(target.file_name().expect("a checkpoint has a name"));
+    for pointer in if is_best { &["latest", "best"][..] } else { &["latest"] } {
+        durable::point(run.join(pointer), &relative)?;
+    }
+    Ok(())
+}
+
+/// A checkpoint read back.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it says.
+    pub state: TrainState,
+    /// The newer ones that were not whole, and why.
+    pub damaged: Vec<String>,
+}
+
+/// The newest checkpoint of a run that is whole.
+///
+/// # Errors
+/// [`Error::NoRun`] where there is none, [`Error::NoCheckpoint`] where none is whole.
+pub fn newest(run: &Path) -> Result<Checkpoint, Error> {
+    let all = list(run);
+    if all.is_empty() {
+        return Err(Error::NoRun { path: run.into(), expected: "a directory `checkpoints` with a checkpoint" });
+    }
+    let mut damaged = Vec::new();
+    for (step, path) in all.into_iter().rev() {
+        let state = durable::verify_dir(&path)
+            .and_then(|_| json::read_bounded::<TrainState>(path.join(STATE), STATE_BYTES));
+        match state {
+            Ok(state) if state.step == step => return Ok(Checkpoint { path, state, damaged }),
+            Ok(state) => damaged.push(format!("{} holds step {}", path.display(), state.step)),
+            Err(error) => damaged.push(error.to_string()),
+        }
+    }
+    Err(Error::NoCheckpoint { path: run.into(), reasons: damaged })
+}
+
+impl Checkpoint {
+    /// Puts weights, moments and counters into a fresh trainer.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape: the config changed.
+    pub fn restore(&self, trainer: &mut Trainer) -> Result<(), Error> {
+        let table = trainer.model.params();
+        trainer.weights = load(table, &safetensors::open_model_dir(&self.path)?)?;
+        let file = Safetensors::open(self.path.join(OPTIMIZER))?;
+        trainer.optimizer.m = moments(table, &file, "m")?;
+        trainer.optimizer.v = moments(table, &file, "v")?;
+        trainer.optimizer.updates = self.state.updates;
+        trainer.step = self.state.step;
+        trainer.skipped = self.state.skipped;
+        trainer.skipped_in_a_row = self.state.skipped_in_a_row;
+        Ok(())
+    }
+}
+
+fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer, Error> {
+    let mut buffer = table.zeros("AdamW's moments")?;
+    for spec in table.specs() {
+        let name = format!("{which}.{}", spec.name);
+        let tensor = file.tensor(&name).ok_or_else(|| foretoken_formats::Error::MissingTensor {
+            path: file.path().into(),
+            tensor: name.clone(),
+        })?;
+        tensor.expect_shape(&spec.shape)?;
+        tensor.read_f32(&mut buffer[spec.range.clone()])?;
+    }
+    Ok(buffer)
+}

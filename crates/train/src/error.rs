@@ -1,0 +1,134 @@
+//! What can stop a run.
+
+use std::path::PathBuf;
+
+/// Why a run cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value that no run can have.
+    #[error("--{flag} is {found}: expected {expected}")]
+    Value {
+        /// The flag, which is also the key in `run.toml` with `_` for `-`.
+        flag: &'static str,
+        /// What was given.
+        found: String,
+        /// What may be given.
+        expected: String,
+    },
+    /// A run file that does not parse.
+    #[error("{path}: {message}")]
+    ConfigFile {
+        /// The file.
+        path: String,
+        /// Line, key and what is wrong.
+        message: String,
+    },
+    /// A run file of another version.
+    #[error("{path} is of version {found}: this foretoken reads version {expected}; start a new run with its flags")]
+    RunVersion {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: String,
+        /// What is read.
+        expected: u32,
+    },
+    /// Too little text.
+    #[error("the {part} data have {tokens} tokens, but a sequence of --seq-len {seq_len} needs {}: {help}", .seq_len + 1)]
+    TooShort {
+        /// `training` or `validation`.
+        part: &'static str,
+        /// What there is.
+        tokens: u64,
+        /// T.
+        seq_len: usize,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A run is already there.
+    #[error("{} already holds a run: go on with `--resume --out {}`, or choose another --out", .path.display(), .path.display())]
+    RunExists {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// Nothing to resume.
+    #[error("{} holds no run to resume: {expected}", .path.display())]
+    NoRun {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What was expected there.
+        expected: &'static str,
+    },
+    /// No checkpoint is whole.
+    #[error("no checkpoint in {} is whole:\n{}", .path.display(), .reasons.join("\n"))]
+    NoCheckpoint {
+        /// The run.
+        path: PathBuf,
+        /// Each checkpoint, and what is wrong with it.
+        reasons: Vec<String>,
+    },
+    /// What is resumed does not go with what was saved.
+    #[error("{what} changed since {} was saved: {found}, then {expected}; {help}", .checkpoint.display())]
+    Changed {
+        /// Which thing.
+        what: &'static str,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What it is now.
+        found: String,
+        /// What it was.
+        expected: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A token file with an id past the vocabulary.
+    #[error("{}: token {id} at {position} is past the vocabulary of {vocab_size}: delete the file, it is made again", .path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// The id.
+        id: u32,
+        /// Where.
+        position: usize,
+        /// V.
+        vocab_size: usize,
+    },
+    /// The gradient was not finite too often in a row.
+    #[error("the gradient was not finite in {skipped} steps in a row (step {step}): lower --lr, or look at the data; the last good checkpoint is kept")]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// How many.
+        skipped: u64,
+    },
+    /// More memory than there is.
+    #[error("this run needs about {needed}, and {available} are free: {help}")]
+    Memory {
+        /// Predicted.
+        needed: String,
+        /// Free now.
+        available: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] foretoken_model::Error),
+    /// Files.
+    #[error(transparent)]
+    File(#[from] foretoken_formats::Error),
+    /// Text and tokenisers.
+    #[error(transparent)]
+    Text(#[from] foretoken_text::Error),
+}
+
+impl Error {
+    pub(crate) fn value(flag: &'static str, found: &str, expected: String) -> Self {
+        Self::Value { flag, found: found.into(), expected }
+    }
+
+    pub(crate) fn config_file(path: &str, error: &toml::de::Error) -> Self {
+        Self::ConfigFile { path: path.into(), message: error.to_string().trim_end().into() }
+    }
+}

@@ -1,0 +1,134 @@
+//! The state of a run, and one step of it.
+
+use crate::config::RunConfig;
+use crate::error::Error;
+use crate::gradients::GradientTree;
+use crate::optimizer::{Optimizer, Update};
+use crate::tokens::{Tokens, Window};
+use foretoken_kernels::{Buffer, Pool};
+use foretoken_model::{Arena, Batch, DropoutSeed, Model, Pass, init};
+
+/// What changes while a model trains. Everything else is the [`RunConfig`] and the data.
+#[derive(Debug)]
+pub struct Trainer {
+    /// The architecture.
+    pub model: Box<dyn Model>,
+    /// Parameters: an arena of the model's table.
+    pub weights: Buffer,
+    /// Moments.
+    pub optimizer: Optimizer,
+    /// Steps done.
+    pub step: u64,
+    /// Steps skipped because the gradient was not finite.
+    pub skipped: u64,
+    /// Of those, the last in a row.
+    pub skipped_in_a_row: u64,
+    config: RunConfig,
+    gradients: GradientTree,
+    arena: Arena,
+    window: Window,
+    losses: Vec<f32>,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug)]
+pub struct StepOutcome {
+    /// Mean loss in nats before the update.
+    pub train_loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Gradient norm, and whether the weights moved.
+    pub update: Update,
+}
+
+impl Trainer {
+    /// A fresh model of a resolved run.
+    ///
+    /// # Errors
+    /// The allocator refuses.
+    pub fn new(config: RunConfig, model: Box<dyn Model>) -> Result<Self, Error> {
+        let table = model.params();
+        let weights = init(table, config.seed)?;
+        let optimizer = Optimizer::new(table)?;
+        let gradients = GradientTree::new(table, config.grad_accum)?;
+        let arena = Arena::new(model.activations(config.b(), config.t(), Pass::Train))?;
+        let losses = vec![0.0; config.b() * config.t()];
+        Ok(Self {
+            model,
+            weights,
+            optimizer,
+            step: 0,
+            skipped: 0,
+            skipped_in_a_row: 0,
+            config,
+            gradients,
+            arena,
+            window: Window::default(),
+            losses,
+        })
+    }
+
+    /// One step: every micro-batch forward and backward, one update.
+    ///
+    /// # Errors
+    /// The token file is damaged.
+    pub fn step(&mut self, pool: &Pool, tokens: &Tokens) -> Result<StepOutcome, Error> {
+        let (b, t, accum) = (self.config.b(), self.config.t(), self.config.grad_accum as u64);
+        let count = self.config.tokens_a_step() as f64;
+        let mut total = 0.0;
+        for k in 0..accum {
+            let index = self.step * accum + k;
+            self.window.train(tokens, (b, t), self.config.seed, index)?;
+            let batch = Batch { b, t, ids: &self.window.ids, targets: &self.window.targets };
+            let dropout = Some(DropoutSeed { seed: self.config.seed, micro_batch: index as u32 });
+            let (model, weights, arena, losses) = (&self.model, &self.weights, &mut self.arena, &mut self.losses);
+            self.gradients.add(pool, |gradients| {
+                let scale = (1.0 / count) as f32;
+                model.losses_and_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
+            });
+            total += sum(&self.losses);
+        }
+        let lr = self.config.learning_rate().at(self.step);
+        let (model, weights, optimizer) = (&self.model, &mut self.weights, &mut self.optimizer);
+        let options = self.config.hyperparameters();
+        let mut update = None;
+        self.gradients.finish(pool, |gradient| {
+            update = Some(optimizer.step(pool, model.params(), weights, gradient, lr, &options));
+        });
+        let update = update.expect("finish calls its argument");
+        self.step += 1;
+        if update.applied {
+            self.skipped_in_a_row = 0;
+        } else {
+            self.skipped += 1;
+            self.skipped_in_a_row += 1;
+        }
+        Ok(StepOutcome { train_loss: total / count, lr, update })
+    }
+
+    /// Mean loss in nats over `eval_batches` windows, the same at every call.
+    ///
+    /// # Errors
+    /// The token file is damaged.
+    pub fn evaluate(&mut self, pool: &Pool, tokens: &Tokens) -> Result<f64, Error> {
+        let (b, t) = (self.config.b(), self.config.t());
+        let mut total = 0.0;
+        for index in 0..self.config.eval_batches as u64 {
+            self.window.eval(tokens, (b, t), self.config.seed, index)?;
+            let batch = Batch { b, t, ids: &self.window.ids, targets: &self.window.targets };
+            self.model.losses(pool, &self.weights, &mut self.arena, &batch, &mut self.losses);
+            total += sum(&self.losses);
+        }
+        Ok(total / (self.config.eval_batches * b * t) as f64)
+    }
+
+    /// The resolved run.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+}
+
+/// In order, in f64.
+fn sum(losses: &[f32]) -> f64 {
+    losses.iter().map(|&loss| f64::from(loss)).sum()
+}
