@@ -1,1 +1,58 @@
-//! Begun; see ARCHITECTURE.md.
+//! The training loop: run config, data in token files, schedule, AdamW, evaluation, checkpoints, metrics.
+//!
+//! **Knows** what a run is, and that the same run gives the same bits: on any number of threads, and after any stop.
+//! **Must not know** HTTP or terminals: it tells what happens through [`Event`]s.
+//!
+//! What decides a run is in [`RunConfig`] (`run.toml`), the data, and nothing else: weights, order of the data and dropout
+//! are functions of the seed and of counters.
+//!
+//! ```
+//! use foretoken_kernels::Pool;
+//! use foretoken_train::{Event, Outcome, Run, RunConfig};
+//! use std::sync::atomic::AtomicBool;
+//!
+//! let tmp = tempfile::tempdir()?;
+//! let config = RunConfig {
+//!     data: vec!["corpus:200".into()],
+//!     tokenizer: "byte".into(),
+//!     n_layer: Some(1), n_head: Some(1), n_embd: Some(8), seq_len: Some(16), batch_size: Some(2), steps: 5,
+//!     ..RunConfig::default()
+//! };
+//! let pool = Pool::new(1)?;
+//! let mut run = Run::start(config, &tmp.path().join("run"), &tmp.path().join("cache"), &pool, &mut |_| {})?;
+//! let mut losses = Vec::new();
+//! let outcome = run.train(&pool, &AtomicBool::new(false), &mut |event| {
+//!     if let Event::Step(metrics) = event {
+//!         losses.push(metrics.train_loss.expect("it is finite"));
+//!     }
+//! })?;
+//! assert_eq!((outcome, losses.len()), (Outcome::Finished, 5));
+//! assert!(tmp.path().join("run/latest/model.safetensors").exists());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod chart;
+mod checkpoint;
+mod config;
+mod error;
+mod gradients;
+mod metrics;
+mod optimizer;
+mod prepare;
+mod run;
+mod schedule;
+mod tokens;
+mod trainer;
+
+pub use checkpoint::{Checkpoint, TrainState, newest};
+pub use config::{RUN_VERSION, RunConfig};
+pub use error::Error;
+pub use gradients::GradientTree;
+pub use metrics::{Metrics, available_memory, resident_memory};
+pub use optimizer::{Hyperparameters, Optimizer, Update};
+pub use prepare::{DataSummary, Prepared, Preparing, prepare};
+pub use run::{Event, Outcome, Run};
+pub use schedule::{LearningRate, Schedule};
+pub use tokens::{Tokens, Window};
+pub use trainer::{StepOutcome, Trainer};
