@@ -1,0 +1,224 @@
+//! Rows of `.jsonl` and `.csv` as documents.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Document, io_error};
+use crate::Error;
+
+/// The most bytes of a row.
+pub const LARGEST_ROW: usize = 64 << 20;
+
+/// The rows of a `.jsonl` file; blank lines and rows of empty text are passed over.
+pub(super) struct JsonRows<R> {
+    reader: BufReader<R>,
+    source: Arc<str>,
+    fields: Vec<String>,
+    buffer: Vec<u8>,
+    line: u64,
+    offset: u64,
+}
+
+impl<R: Read> JsonRows<R> {
+    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> JsonRows<R> {
+        JsonRows { reader: BufReader::new(reader), source, fields, buffer: Vec::new(), line: 0, offset: 0 }
+    }
+
+    fn row(&mut self) -> Result<Option<Document>, Error> {
+        loop {
+            self.offset += self.buffer.len() as u64;
+            self.buffer.clear();
+            let limit = LARGEST_ROW as u64 + 1;
+            let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
+            if read.map_err(|error| io_error(&self.source, error))? == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            if self.buffer.len() > LARGEST_ROW {
+                return Err(too_long(&self.source, self.line));
+            }
+            let line = match self.line {
+                1 => self.buffer.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.buffer),
+                _ => &self.buffer,
+            };
+            let line = check_text(line, &self.source, self.offset + (self.buffer.len() - line.len()) as u64)?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let row: BTreeMap<String, Value> = serde_json::from_str(line).map_err(|error| {
+                let message = format!("expected a JSON object on one line: {error}");
+                row_error(&self.source, self.line, message)
+            })?;
+            let text = self.text(&row)?;
+            if !text.is_empty() {
+                return Ok(Some(Document { text, source: self.source.clone(), line: self.line, ends: true }));
+            }
+        }
+    }
+
+    fn text(&self, row: &BTreeMap<String, Value>) -> Result<String, Error> {
+        let mut text = String::new();
+        for (index, field) in self.fields.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            match row.get(field) {
+                Some(Value::String(value)) => text.push_str(value),
+                Some(other) => {
+                    let kind = match other {
+                        Value::Null => "null",
+                        Value::Bool(_) => "true or false",
+                        Value::Number(_) => "a number",
+                        Value::Array(_) => "a list",
+                        _ => "an object",
+                    };
+                    let message = format!("field `{field}` is {kind}, expected a string");
+                    return Err(row_error(&self.source, self.line, message));
+                }
+                None => return Err(missing(&self.source, self.line, field, row.keys().map(String::as_str))),
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl<R: Read> Iterator for JsonRows<R> {
+    type Item = Result<Document, Error>;
+
+    fn next(&mut self) -> Option<Result<Document, Error>> {
+        self.row().transpose()
+    }
+}
+
+/// The rows of a `.csv` file; rows of empty text are passed over.
+pub(super) struct CsvRows<R> {
+    reader: csv::Reader<Guard<R>>,
+    source: Arc<str>,
+    fields: Vec<String>,
+    /// The columns that hold the fields; empty until the first line is read.
+    columns: Vec<usize>,
+    record: csv::ByteRecord,
+}
+
+impl<R: Read> CsvRows<R> {
+    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> CsvRows<R> {
+        let reader = Guard { reader, offset: 0, of_row: 0 };
+        let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader);
+        CsvRows { reader, source, fields, columns: Vec::new(), record: csv::ByteRecord::new() }
+    }
+
+    /// Reads the next row; false at the end.
+    fn read(&mut self) -> Result<bool, Error> {
+        self.reader.get_mut().of_row = 0;
+        let read = self.reader.read_byte_record(&mut self.record);
+        read.map_err(|error| {
+            let line = error.position().unwrap_or(self.reader.position()).line();
+            match error.into_kind() {
+                csv::ErrorKind::Io(error) => match error.downcast::<Refused>() {
+                    Ok(Refused::Nul(offset)) => Error::Binary { origin: self.source.to_string(), offset },
+                    Ok(Refused::TooLong) => too_long(&self.source, line),
+                    Err(error) => io_error(&self.source, error),
+                },
+                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                    let message = format!("{len} columns, the first line has {expected_len}; is a quotation mark missing?");
+                    row_error(&self.source, line, message)
+                }
+                other => row_error(&self.source, line, format!("{other:?}")),
+            }
+        })
+    }
+
+    fn row(&mut self) -> Result<Option<Document>, Error> {
+        if self.columns.is_empty() {
+            if !self.read()? {
+                return Ok(None);
+            }
+            let names: Vec<&str> = (0..self.record.len()).map(|column| self.field(column)).collect::<Result<_, _>>()?;
+            let of_field = |field: &String| {
+                let column = names.iter().position(|name| name == field);
+                column.ok_or_else(|| missing(&self.source, 1, field, names.iter().copied()))
+            };
+            self.columns = self.fields.iter().map(of_field).collect::<Result<_, _>>()?;
+        }
+        while self.read()? {
+            let fields: Vec<&str> = self.columns.iter().map(|&column| self.field(column)).collect::<Result<_, _>>()?;
+            let text = fields.join("\n");
+            if !text.is_empty() {
+                let line = self.record.position().map_or(0, csv::Position::line);
+                return Ok(Some(Document { text, source: self.source.clone(), line, ends: true }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn field(&self, column: usize) -> Result<&str, Error> {
+        std::str::from_utf8(&self.record[column]).map_err(|_| {
+            let line = self.record.position().map_or(0, csv::Position::line);
+            row_error(&self.source, line, format!("column {} is not UTF-8", column + 1))
+        })
+    }
+}
+
+impl<R: Read> Iterator for CsvRows<R> {
+    type Item = Result<Document, Error>;
+
+    fn next(&mut self) -> Option<Result<Document, Error>> {
+        self.row().transpose()
+    }
+}
+
+/// A reader that refuses what the CSV reader would take: NUL bytes, and rows without end (a quotation mark that never
+/// closes makes one row of the rest of the file).
+struct Guard<R> {
+    reader: R,
+    offset: u64,
+    of_row: usize,
+}
+
+/// Why a [`Guard`] refused.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("NUL byte at byte {0}")]
+    Nul(u64),
+    #[error("row too long")]
+    TooLong,
+}
+
+impl<R: Read> Read for Guard<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        if let Some(nul) = buffer[..read].iter().position(|&byte| byte == 0) {
+            return Err(std::io::Error::other(Refused::Nul(self.offset + nul as u64)));
+        }
+        self.offset += read as u64;
+        self.of_row += read;
+        if self.of_row > LARGEST_ROW {
+            return Err(std::io::Error::other(Refused::TooLong));
+        }
+        Ok(read)
+    }
+}
+
+fn check_text<'t>(bytes: &'t [u8], source: &str, offset: u64) -> Result<&'t str, Error> {
+    if let Some(nul) = bytes.iter().position(|&byte| byte == 0) {
+        return Err(Error::Binary { origin: source.to_owned(), offset: offset + nul as u64 });
+    }
+    std::str::from_utf8(bytes)
+        .map_err(|error| Error::NotUtf8 { origin: source.to_owned(), offset: offset + error.valid_up_to() as u64 })
+}
+
+fn row_error(source: &str, line: u64, message: String) -> Error {
+    Error::Row { origin: source.to_owned(), line, message }
+}
+
+fn too_long(source: &str, line: u64) -> Error {
+    row_error(source, line, format!("row longer than {LARGEST_ROW} bytes; is a quotation mark missing?"))
+}
+
+fn missing<'f>(source: &str, line: u64, field: &str, found: impl Iterator<Item = &'f str>) -> Error {
+    let found = found.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Error::MissingField { origin: source.to_owned(), line, field: field.to_owned(), found }
+}

@@ -1,0 +1,105 @@
+//! Which text is for validation.
+
+use crate::{Document, Error, Format, Source};
+
+/// From so many text files on, whole files are chosen instead of the end of the text.
+pub const MANY_DOCUMENTS: usize = 100;
+
+/// How a share of the text is kept for validation. (Validation by file needs no split: it is another list of paths.)
+///
+/// - A text, or a few of them: the last bytes in the order of the sources, cut at the start of a line, or between
+///   characters where a piece has no line end past the place.
+/// - Rows of `.jsonl` or `.csv`, or [`MANY_DOCUMENTS`] files and more: whole documents, each chosen by a hash of the seed
+///   and its number. So the share is met only on average, and of a handful of documents there may be none.
+///
+/// Feed every [`Document`] in order to [`divide`](Split::divide).
+#[derive(Debug, Clone)]
+pub struct Split {
+    rule: Rule,
+    /// Documents that ended.
+    documents: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Rule {
+    /// Bytes of text still to come before the place of the cut.
+    Bytes { left: u64 },
+    /// Hashes below this are for validation.
+    Documents { seed: u64, threshold: u64 },
+}
+
+impl Split {
+    /// Keeps `fraction` of what `sources` hold for validation: 0.1 is a tenth.
+    ///
+    /// # Errors
+    /// Where `fraction` is not in 0..1, or the size of a text is not known before it is read (standard input).
+    pub fn new(sources: &[Source], fraction: f64, seed: u64) -> Result<Split, Error> {
+        if !(0.0..1.0).contains(&fraction) {
+            let message = format!("a fraction of {fraction}; expected at least 0 and less than 1");
+            return Err(Error::Split { message });
+        }
+        let is_text = sources.iter().all(|source| source.format() == Format::Text);
+        if fraction == 0.0 || !is_text || sources.len() >= MANY_DOCUMENTS {
+            // `as` saturates, and no fraction below 1 reaches u64::MAX.
+            let threshold = (fraction * 2f64.powi(64)) as u64;
+            return Ok(Split { rule: Rule::Documents { seed, threshold }, documents: 0 });
+        }
+        let mut total = 0u64;
+        for source in sources {
+            let size = source.size()?.ok_or_else(|| Error::Split {
+                message: format!(
+                    "the size of {} is not known before it is read; save it to a file, or name a file for validation",
+                    source.name()
+                ),
+            })?;
+            total = total.saturating_add(size);
+        }
+        let left = total - (total as f64 * fraction) as u64;
+        Ok(Split { rule: Rule::Bytes { left }, documents: 0 })
+    }
+
+    /// The part of the next document, or piece of one, to train on, and the part to validate on. A document that is cut
+    /// ends in both.
+    pub fn divide(&mut self, document: Document) -> (Option<Document>, Option<Document>) {
+        let number = self.documents;
+        self.documents += u64::from(document.ends);
+        match &mut self.rule {
+            Rule::Documents { seed, threshold } if hash(*seed, number) < *threshold => (None, Some(document)),
+            Rule::Documents { .. } => (Some(document), None),
+            Rule::Bytes { left: 0 } => (None, Some(document)),
+            Rule::Bytes { left } => match usize::try_from(*left) {
+                Ok(cut) if cut < document.text.len() => {
+                    *left = 0;
+                    cut_at(document, cut)
+                }
+                _ => {
+                    *left -= document.text.len() as u64;
+                    (Some(document), None)
+                }
+            },
+        }
+    }
+}
+
+/// Cuts a document at `cut` or at the next line.
+fn cut_at(mut document: Document, cut: usize) -> (Option<Document>, Option<Document>) {
+    let cut = document.text.floor_char_boundary(cut);
+    let text = document.text.split_off(cut);
+    if document.text.is_empty() {
+        return (None, Some(Document { text, ..document }));
+    }
+    let line = document.line + document.text.bytes().filter(|&byte| byte == b'\n').count() as u64;
+    let rest = Document { text, source: document.source.clone(), line, ends: document.ends };
+    document.ends = true;
+    (Some(document), Some(rest))
+}
+
+/// SplitMix64's finaliser over seed and number: every bit of the result depends on every bit of both.
+fn hash(seed: u64, number: u64) -> u64 {
+    let mix = |mut x: u64| {
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    };
+    mix(mix(seed.wrapping_add(0x9E37_79B9_7F4A_7C15)).wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+}

@@ -1,0 +1,547 @@
+//! `tokenizer.json` as Hugging Face's `tokenizers` has it, `tokenizer_config.json`, and GPT-2's two files.
+//!
+//! A file comes from outside: nothing in it runs (no foreign pattern is compiled), its size and the number of its tokens
+//! are bounded, and every part that would change ids in a way not known here is refused by name.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use foldhash::fast::RandomState;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
+
+use super::alphabet::{bytes_to_token, token_to_bytes};
+use super::bpe::Bpe;
+use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, LARGEST_VOCABULARY, NO_TOKEN, Tokenizer, Tokens};
+use crate::Error;
+use crate::error::shorten;
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow, default)]
+    added_tokens: Vec<Added<'a>>,
+    #[serde(borrow)]
+    normalizer: Option<Part<'a>>,
+    #[serde(borrow)]
+    pre_tokenizer: Option<Part<'a>>,
+    #[serde(borrow)]
+    post_processor: Option<Part<'a>>,
+    #[serde(borrow)]
+    decoder: Option<Part<'a>>,
+    #[serde(borrow)]
+    model: Model<'a>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Added<'a> {
+    id: u32,
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+    special: bool,
+}
+
+/// A normaliser, pre-tokeniser, post-processor or decoder: what of it matters here.
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    add_prefix_space: Option<bool>,
+    use_regex: Option<bool>,
+    #[serde(borrow, default)]
+    decoders: Vec<Part<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Model<'a> {
+    /// Not there in the oldest files, which are all BPE.
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    dropout: Option<f64>,
+    #[serde(borrow)]
+    continuing_subword_prefix: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    end_of_word_suffix: Option<Cow<'a, str>>,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    #[serde(borrow)]
+    vocab: Vocab<'a>,
+    #[serde(borrow, default)]
+    merges: Vec<Merge<'a>>,
+}
+
+/// A string borrowed from the file where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Tokens and ids in the order of the file: a map would hide that a token is there twice.
+struct Vocab<'a>(Vec<(Cow<'a, str>, u32)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Vocab<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vocab<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tokens and ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
+                    if entries.len() == LARGEST_VOCABULARY {
+                        let message = format!("more than {LARGEST_VOCABULARY} tokens");
+                        return Err(serde::de::Error::custom(message));
+                    }
+                    entries.push((token, id));
+                }
+                Ok(Vocab(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A merge, written `"a b"` or `["a", "b"]`.
+struct Merge<'a>(Cow<'a, str>, Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Two;
+        impl<'de> Visitor<'de> for Two {
+            type Value = Merge<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge, \"a b\" or [\"a\", \"b\"]")
+            }
+
+            fn visit_borrowed_str<E: serde::de::Error>(self, line: &'de str) -> Result<Self::Value, E> {
+                let (left, right) = halves(line).ok_or_else(|| E::custom(not_a_merge(line)))?;
+                Ok(Merge(left.into(), right.into()))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Self::Value, E> {
+                let (left, right) = halves(line).ok_or_else(|| E::custom(not_a_merge(line)))?;
+                Ok(Merge(left.to_owned().into(), right.to_owned().into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut next = |n| {
+                    let token = seq.next_element::<Text<'de>>()?;
+                    token.ok_or_else(|| serde::de::Error::invalid_length(n, &self))
+                };
+                let (Text(left), Text(right)) = (next(0)?, next(1)?);
+                match seq.next_element::<serde::de::IgnoredAny>()? {
+                    None => Ok(Merge(left, right)),
+                    Some(_) => Err(serde::de::Error::invalid_length(3, &Two)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Two)
+    }
+}
+
+fn halves(line: &str) -> Option<(&str, &str)> {
+    line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
+}
+
+fn not_a_merge(line: &str) -> String {
+    format!("merge {} is not two tokens with a space between", shorten(line))
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`: the three kinds written here, and GPT-2's own or any other byte-level BPE with GPT-2's
+    /// split pattern.
+    ///
+    /// # Errors
+    /// Where it is larger than [`LARGEST_FILE`](crate::LARGEST_FILE), is not JSON of that form, has a part that is not
+    /// read here, or contradicts itself: ids with gaps, merges of absent tokens, no token for a byte, no end of text.
+    pub fn from_bytes(json: &[u8]) -> Result<Tokenizer, Error> {
+        let file: File<'_> = parse("tokenizer.json", json)?;
+        let is_byte_level = |part: &Part<'_>| part.kind == "ByteLevel";
+        refuse("normalizer", file.normalizer.as_ref(), "null")?;
+        let post = file.post_processor.as_ref().filter(|part| !is_byte_level(part));
+        refuse("post_processor", post, "ByteLevel or null")?;
+        check_model(&file.model)?;
+        check_added(&file.added_tokens)?;
+
+        if file.model.byte_fallback {
+            refuse("pre_tokenizer", file.pre_tokenizer.as_ref(), "null with byte_fallback")?;
+            let falls_back = |part: &Part<'_>| part.decoders.iter().any(|part| part.kind == "ByteFallback");
+            let decoder = file.decoder.as_ref().filter(|part| !falls_back(part) && part.kind != "ByteFallback");
+            refuse("decoder", decoder, "ByteFallback with byte_fallback")?;
+            return read_chars(&file);
+        }
+        let Some(pre) = file.pre_tokenizer.as_ref().filter(|part| is_byte_level(part)) else {
+            return Err(unsupported("pre_tokenizer", kind_of(file.pre_tokenizer.as_ref()), "ByteLevel"));
+        };
+        if pre.add_prefix_space == Some(true) {
+            return Err(unsupported("add_prefix_space", "true", "false"));
+        }
+        if pre.use_regex == Some(false) && !file.model.merges.is_empty() {
+            return Err(unsupported("use_regex", "false", "true where there are merges"));
+        }
+        let decoder = file.decoder.as_ref().filter(|part| is_byte_level(part));
+        if decoder.is_none() {
+            return Err(unsupported("decoder", kind_of(file.decoder.as_ref()), "ByteLevel"));
+        }
+        read_byte_level(&file.model.vocab.0, &file.model.merges, &file.added_tokens)
+    }
+
+    /// Reads the `vocab.json` and `merges.txt` of a GPT-2.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Tokenizer::from_bytes).
+    pub fn from_gpt2(vocab_json: &[u8], merges_txt: &[u8]) -> Result<Tokenizer, Error> {
+        let vocab: Vocab<'_> = parse("vocab.json", vocab_json)?;
+        check_size(merges_txt)?;
+        let wrong = |message| Error::TokenizerJson { part: "merges.txt", message };
+        let text = std::str::from_utf8(merges_txt).map_err(|error| wrong(error.to_string()))?;
+        let mut merges = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            // `#version` is a comment on the first line alone: `# #` merges too.
+            if line.is_empty() || index == 0 && line.starts_with("#version") {
+                continue;
+            }
+            let (left, right) =
+                halves(line).ok_or_else(|| wrong(format!("line {}: {}", index + 1, not_a_merge(line))))?;
+            merges.push(Merge(left.into(), right.into()));
+        }
+        let end = vocab.0.iter().find(|(token, _)| token == END_OF_TEXT);
+        let id = end.ok_or_else(no_end)?.1;
+        read_byte_level(&vocab.0, &merges, &[special(id, END_OF_TEXT)])
+    }
+
+    /// The `tokenizer.json` of this tokeniser: the same bytes for the same tokeniser, on every machine.
+    pub fn to_json(&self) -> Vec<u8> {
+        let vocab = VocabOut(self);
+        let added: Vec<Added<'_>> = self.special.iter().map(|(id, name)| special(*id, name)).collect();
+        let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+        let fallback = json!({"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]});
+        let (pre_tokenizer, decoder, merges) = match &self.encoder {
+            Encoder::Byte(_) => (byte_level(false), byte_level(false), Vec::new()),
+            Encoder::Char(_) => (json!(null), fallback, Vec::new()),
+            Encoder::Bpe(bpe) => {
+                let token = |id| bytes_to_token(self.tokens.get(id).expect("merges name tokens"));
+                let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right));
+                (byte_level(true), byte_level(true), bpe.merges.iter().map(line).collect())
+            }
+        };
+        let file = FileOut {
+            version: "1.0",
+            truncation: (),
+            padding: (),
+            added_tokens: added,
+            normalizer: (),
+            pre_tokenizer,
+            post_processor: (),
+            decoder,
+            model: ModelOut {
+                kind: "BPE",
+                dropout: (),
+                unk_token: (),
+                continuing_subword_prefix: (),
+                end_of_word_suffix: (),
+                fuse_unk: false,
+                byte_fallback: matches!(self.encoder, Encoder::Char(_)),
+                ignore_merges: false,
+                vocab,
+                merges,
+            },
+        };
+        let mut json = serde_json::to_vec_pretty(&file).expect("strings and numbers");
+        json.push(b'\n');
+        json
+    }
+
+    /// The `tokenizer_config.json` beside it, with which `transformers.AutoTokenizer` opens the directory.
+    /// `model_max_length` is the model's `n_positions`.
+    pub fn tokenizer_config_json(&self, model_max_length: usize) -> Vec<u8> {
+        let end = String::from_utf8_lossy(self.tokens.get(self.eos).expect("the end is a token"));
+        let config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": model_max_length,
+            "bos_token": end,
+            "eos_token": end,
+            "clean_up_tokenization_spaces": false,
+        });
+        let mut json = serde_json::to_vec_pretty(&config).expect("strings and numbers");
+        json.push(b'\n');
+        json
+    }
+
+    /// The string that stands for a token in `vocab`.
+    fn token_name(&self, id: u32) -> String {
+        let bytes = self.tokens.get(id).expect("an id below V");
+        if let Some((_, name)) = self.special.iter().find(|(special, _)| *special == id) {
+            return name.clone();
+        }
+        match &self.encoder {
+            Encoder::Char(chars) if bytes.len() == 1 && chars.fallback[usize::from(bytes[0])] == id => {
+                format!("<0x{:02X}>", bytes[0])
+            }
+            Encoder::Char(_) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => bytes_to_token(bytes),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FileOut<'a> {
+    version: &'static str,
+    truncation: (),
+    padding: (),
+    added_tokens: Vec<Added<'a>>,
+    normalizer: (),
+    pre_tokenizer: serde_json::Value,
+    post_processor: (),
+    decoder: serde_json::Value,
+    model: ModelOut<'a>,
+}
+
+#[derive(Serialize)]
+struct ModelOut<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    dropout: (),
+    unk_token: (),
+    continuing_subword_prefix: (),
+    end_of_word_suffix: (),
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    vocab: VocabOut<'a>,
+    /// `"a b"`: every version reads it, and no token holds a space.
+    merges: Vec<String>,
+}
+
+/// Tokens in order of id.
+struct VocabOut<'a>(&'a Tokenizer);
+
+impl Serialize for VocabOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.vocab_size()))?;
+        for id in 0..self.0.vocab_size() as u32 {
+            map.serialize_entry(&self.0.token_name(id), &id)?;
+        }
+        map.end()
+    }
+}
+
+fn special(id: u32, name: &str) -> Added<'_> {
+    let content = Cow::Borrowed(name);
+    Added { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
+}
+
+fn parse<'a, T: Deserialize<'a>>(part: &'static str, json: &'a [u8]) -> Result<T, Error> {
+    check_size(json)?;
+    serde_json::from_slice(json).map_err(|error| Error::TokenizerJson { part, message: error.to_string() })
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Error> {
+    let bytes = bytes.len() as u64;
+    if bytes > LARGEST_FILE { Err(Error::TokenizerTooLarge { bytes, limit: LARGEST_FILE }) } else { Ok(()) }
+}
+
+fn kind_of<'p>(part: Option<&'p Part<'_>>) -> &'p str {
+    part.map_or("null", |part| &part.kind)
+}
+
+fn unsupported(part: &'static str, found: &str, expected: &'static str) -> Error {
+    Error::TokenizerUnsupported { part, found: shorten(found), expected }
+}
+
+fn refuse(name: &'static str, part: Option<&Part<'_>>, expected: &'static str) -> Result<(), Error> {
+    part.map_or(Ok(()), |part| Err(unsupported(name, &part.kind, expected)))
+}
+
+fn invalid<T>(message: String) -> Result<T, Error> {
+    Err(Error::TokenizerInvalid(message))
+}
+
+fn no_end() -> Error {
+    Error::TokenizerInvalid(format!("no special token `{END_OF_TEXT}`, and not exactly one other that could end a text"))
+}
+
+fn check_model(model: &Model<'_>) -> Result<(), Error> {
+    let is_set = |text: &Option<Cow<'_, str>>| text.as_deref().is_some_and(|text| !text.is_empty());
+    match model.kind.as_deref() {
+        None | Some("BPE") => {}
+        Some(kind) => return Err(unsupported("model", kind, "BPE")),
+    }
+    if model.dropout.is_some_and(|dropout| dropout != 0.0) {
+        return Err(unsupported("dropout", "set", "null"));
+    }
+    if is_set(&model.continuing_subword_prefix) || is_set(&model.end_of_word_suffix) {
+        return Err(unsupported("continuing_subword_prefix or end_of_word_suffix", "set", "null"));
+    }
+    if model.ignore_merges {
+        return Err(unsupported("ignore_merges", "true", "false"));
+    }
+    Ok(())
+}
+
+fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
+    /// More special tokens than any tokeniser has, few enough to search for together.
+    const MOST: usize = 4096;
+    const LONGEST: usize = 256;
+    if added.len() > MOST {
+        return invalid(format!("{} added tokens; at most {MOST} are read", added.len()));
+    }
+    for token in added {
+        let name = shorten(&token.content);
+        if token.content.is_empty() {
+            return invalid(format!("the added token {} is empty", token.id));
+        }
+        if token.content.len() > LONGEST {
+            return invalid(format!("the added token {name} is longer than {LONGEST} bytes"));
+        }
+        if !token.special || token.single_word || token.lstrip || token.rstrip {
+            return Err(unsupported("added token", &token.content, "special, without single_word, lstrip or rstrip"));
+        }
+    }
+    Ok(())
+}
+
+/// Every token at its id: ids are 0 to V-1, and no string is there twice.
+fn by_id<'t>(
+    vocab: &'t [(Cow<'_, str>, u32)],
+    added: &'t [Added<'_>],
+) -> Result<(Vec<&'t str>, HashMap<&'t str, u32, RandomState>), Error> {
+    let mut ids: HashMap<&str, u32, RandomState> = HashMap::default();
+    for (token, id) in vocab {
+        if token.is_empty() {
+            return invalid(format!("the token {id} is empty"));
+        }
+        if ids.insert(token, *id).is_some() {
+            return invalid(format!("the token {} is there twice", shorten(token)));
+        }
+    }
+    for token in added {
+        match ids.insert(&token.content, token.id) {
+            Some(id) if id != token.id => {
+                let name = shorten(&token.content);
+                return invalid(format!("the added token {name} has the id {}, in the vocabulary {id}", token.id));
+            }
+            _ => {}
+        }
+    }
+    let mut tokens = vec![""; ids.len()];
+    for (token, id) in &ids {
+        match tokens.get_mut(*id as usize) {
+            None => {
+                let last = tokens.len().saturating_sub(1);
+                return invalid(format!("{} tokens, so ids are 0 to {last}, but {} is {id}", ids.len(), shorten(token)));
+            }
+            Some(slot) if slot.is_empty() => *slot = token,
+            Some(slot) => return invalid(format!("{} and {} both have the id {id}", shorten(slot), shorten(token))),
+        }
+    }
+    Ok((tokens, ids))
+}
+
+/// The end of text, and the special tokens in order of id.
+fn specials(added: &[Added<'_>]) -> Result<(u32, Vec<(u32, String)>), Error> {
+    let mut special: Vec<(u32, String)> =
+        added.iter().map(|token| (token.id, token.content.clone().into_owned())).collect();
+    special.sort();
+    special.dedup();
+    let named = special.iter().find(|(_, name)| name == END_OF_TEXT);
+    let eos = match (named, special.as_slice()) {
+        (Some((id, _)), _) | (None, [(id, _)]) => *id,
+        _ => return Err(no_end()),
+    };
+    Ok((eos, special))
+}
+
+fn read_byte_level(
+    vocab: &[(Cow<'_, str>, u32)],
+    merges: &[Merge<'_>],
+    added: &[Added<'_>],
+) -> Result<Tokenizer, Error> {
+    let (names, ids) = by_id(vocab, added)?;
+    let (eos, special) = specials(added)?;
+    let mut tokens = Tokens::default();
+    let mut bytes = Box::new([NO_TOKEN; 256]);
+    for (id, name) in names.iter().enumerate() {
+        if special.binary_search_by_key(&(id as u32), |(id, _)| *id).is_ok() {
+            tokens.push(name.as_bytes());
+            continue;
+        }
+        match token_to_bytes(name) {
+            Ok(token) => {
+                if let [byte] = token[..] {
+                    bytes[usize::from(byte)] = id as u32;
+                }
+                tokens.push(&token);
+            }
+            Err(c) => return invalid(format!("the token {} has {c:?}, which stands for no byte", shorten(name))),
+        }
+    }
+    if let Some(byte) = bytes.iter().position(|&id| id == NO_TOKEN) {
+        return invalid(format!("no token for the byte {byte:#04X}: some text could not be encoded"));
+    }
+    let id_of = |rank: usize, token: &str| match ids.get(token) {
+        Some(&id) => Ok(id),
+        None => invalid(format!("merge {} names {}, which is not in the vocabulary", rank + 1, shorten(token))),
+    };
+    let (mut pairs, mut results) = (Vec::with_capacity(merges.len()), Vec::with_capacity(merges.len()));
+    let mut seen: std::collections::HashSet<(u32, u32), RandomState> = std::collections::HashSet::default();
+    for (rank, Merge(left, right)) in merges.iter().enumerate() {
+        let pair = (id_of(rank, left)?, id_of(rank, right)?);
+        if !seen.insert(pair) {
+            return invalid(format!("merge {} is there twice: {} {}", rank + 1, shorten(left), shorten(right)));
+        }
+        pairs.push(pair);
+        results.push(id_of(rank, &format!("{left}{right}"))?);
+    }
+    let encoder = match pairs.is_empty() {
+        true => Encoder::Byte(bytes),
+        false => Encoder::Bpe(Bpe::new(bytes, pairs, &results)),
+    };
+    Ok(Tokenizer { tokens, special, eos, encoder })
+}
+
+fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
+    if !file.model.merges.is_empty() {
+        return Err(unsupported("merges", "not empty", "none with byte_fallback"));
+    }
+    let (names, _) = by_id(&file.model.vocab.0, &file.added_tokens)?;
+    let (eos, special) = specials(&file.added_tokens)?;
+    let mut tokens = Tokens::default();
+    let mut chars = Chars { ids: HashMap::default(), fallback: Box::new([NO_TOKEN; 256]) };
+    for (id, name) in names.iter().enumerate() {
+        let id = id as u32;
+        let byte = name.strip_prefix("<0x").and_then(|name| name.strip_suffix('>'));
+        let byte = byte.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let mut of_name = name.chars();
+        if special.binary_search_by_key(&id, |(id, _)| *id).is_ok() {
+            tokens.push(name.as_bytes());
+        } else if let (Some(c), None) = (of_name.next(), of_name.next()) {
+            chars.ids.insert(c, id);
+            tokens.push(name.as_bytes());
+        } else if let Some(byte) = byte {
+            chars.fallback[usize::from(byte)] = id;
+            tokens.push(&[byte]);
+        } else {
+            return invalid(format!("the token {} is neither a character nor a byte `<0x41>`", shorten(name)));
+        }
+    }
+    if let Some(byte) = (0..=255).find(|&byte| chars.needs(byte) && chars.fallback[usize::from(byte)] == NO_TOKEN) {
+        return invalid(format!("no token `<0x{byte:02X}>`: some text could not be encoded"));
+    }
+    Ok(Tokenizer { tokens, special, eos, encoder: Encoder::Char(chars) })
+}
