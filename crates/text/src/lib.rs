@@ -1,1 +1,3 @@
 //! Begun; see ARCHITECTURE.md.
+
+pub mod corpus;
