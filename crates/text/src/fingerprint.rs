@@ -7,6 +7,11 @@ use std::fmt;
 pub struct Fingerprint(pub(crate) [u8; 32]);
 
 impl Fingerprint {
+    /// The sum of a content.
+    pub fn of(content: &[u8]) -> Fingerprint {
+        Fingerprint(*blake3::hash(content).as_bytes())
+    }
+
     /// The sum.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

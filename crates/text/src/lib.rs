@@ -38,3 +38,4 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use split::{MANY_DOCUMENTS, Split};
 pub use tokenizer::{END_OF_TEXT, Kind, LARGEST_FILE, StreamDecoder, Tokenizer, Trainer};
+pub mod corpus;

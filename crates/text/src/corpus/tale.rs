@@ -1,0 +1,445 @@
+//! The telling: which sentence comes next, and its words.
+//!
+//! A tale is told in steps of one sentence. What a step writes never begins with what another way of the same step writes
+//! (a test goes through all ways of many steps), so a text can be read back in one way only, from left to right, and its
+//! probability is the product of the choices that made it.
+
+use std::ops::Range;
+
+use super::english::ENGLISH;
+use super::korean::KOREAN;
+use super::lexicon::{Kind, Lexicon};
+use super::particle::Particle;
+use super::pen::Pen;
+use super::world::{Event, World};
+use super::{Language, QuestionKind};
+
+/// The middle of a tale has at least and at most so many sentences.
+const MIDDLE: (u8, u8) = (2, 4);
+
+/// What the next step tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    /// The weather again, perhaps.
+    Air,
+    /// The hero's thing and a friend, in either order.
+    Introductions {
+        thing: bool,
+        friend: bool,
+    },
+    Middle {
+        told: u8,
+    },
+    /// Last words, perhaps.
+    Closing,
+    /// A question, perhaps.
+    Question,
+    Done,
+}
+
+/// A question as it was asked: where its prompt and its answer lie in the text.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) kind: QuestionKind,
+    pub(super) prompt: Range<usize>,
+    pub(super) answer: Range<usize>,
+}
+
+/// A tale being told. It is small and cloned freely: a reader goes on from the same point in many ways.
+#[derive(Clone)]
+pub(super) struct Tale {
+    phase: Phase,
+    world: World,
+    lexicon: &'static Lexicon,
+    /// The subject of the sentence before, if it was one person and said by name.
+    topic: Option<u8>,
+    /// Who was mentioned in the sentence before, one bit a person.
+    mentioned: u8,
+    /// The connective the sentence before began with; 0 is none.
+    connective: usize,
+    /// Bytes written so far.
+    len: usize,
+    asked: Option<Asked>,
+    /// Tables count as no longer than this, and the middle as no longer than that.
+    limits: Limits,
+}
+
+/// How large the world is. The corpus tells of the whole of it; a test goes through every tale of a small one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Words taken from a table (never fewer names or places than take part in a tale).
+    pub(super) words: usize,
+    /// Least and most sentences in the middle.
+    pub(super) middle: (u8, u8),
+}
+
+impl Limits {
+    /// The whole world.
+    pub(super) const WHOLE: Self = Self {
+        words: usize::MAX,
+        middle: MIDDLE,
+    };
+
+    /// How many words of a table of `n` there are, when `least` of them must differ.
+    fn cut(self, n: usize, least: usize) -> usize {
+        n.min(self.words.max(least))
+    }
+}
+
+/// An index below `n` that is none of `used`, each as likely.
+fn draw_other(pen: &mut impl Pen, n: usize, mut used: [Option<u8>; 3]) -> u8 {
+    used.sort_unstable();
+    let mut i = pen.choose(n - used.iter().flatten().count()) as u8;
+    for &u in used.iter().flatten() {
+        i += u8::from(i >= u);
+    }
+    i
+}
+
+/// The word a tale settled on, drawn now if there is none yet.
+fn settle(word: &mut Option<u8>, pen: &mut impl Pen, n: usize) -> usize {
+    usize::from(*word.get_or_insert_with(|| pen.choose(n) as u8))
+}
+
+impl Tale {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            phase: Phase::Opening,
+            world: World::new(),
+            lexicon: &ENGLISH,
+            topic: None,
+            mentioned: 0,
+            connective: 0,
+            len: 0,
+            asked: None,
+            limits,
+        }
+    }
+
+    pub(super) fn language(&self) -> Language {
+        self.lexicon.language
+    }
+
+    /// The question, once the tale is over.
+    pub(super) fn into_question(self) -> Option<Asked> {
+        self.asked
+    }
+
+    /// Tells one more sentence (or, last, the question with its answer); `false` when the tale was over and nothing is told.
+    ///
+    /// Where a tale leaves something out, the same step goes on to what follows: each step but the last writes something.
+    pub(super) fn step(&mut self, pen: &mut impl Pen) -> bool {
+        loop {
+            match self.phase {
+                Phase::Opening => {
+                    self.lexicon = [&ENGLISH, &KOREAN][pen.choose(2)];
+                    self.happen(pen, Kind::Open, Event::default());
+                    self.phase = Phase::Air;
+                    return true;
+                }
+                Phase::Air => {
+                    self.phase = Phase::Introductions {
+                        thing: false,
+                        friend: false,
+                    };
+                    if pen.choose(2) == 1 {
+                        let weather = usize::from(self.world.weather.expect("said in the opening"));
+                        self.tell_one(pen, self.lexicon.air[weather], Event::default());
+                        return true;
+                    }
+                }
+                Phase::Introductions {
+                    thing: true,
+                    friend: true,
+                } => self.phase = Phase::Middle { told: 0 },
+                Phase::Introductions { thing, friend } => {
+                    let friend_now = if thing == friend { pen.choose(2) == 1 } else { thing };
+                    self.introduce(pen, friend_now);
+                    self.phase = Phase::Introductions {
+                        thing: thing || !friend_now,
+                        friend: friend || friend_now,
+                    };
+                    return true;
+                }
+                Phase::Middle { told } => {
+                    let (least, most) = self.limits.middle;
+                    if told >= least && (told >= most || pen.choose(3) == 0) {
+                        self.phase = Phase::Closing;
+                        continue;
+                    }
+                    self.phase = Phase::Middle { told: told + 1 };
+                    self.go_on(pen);
+                    return true;
+                }
+                Phase::Closing => {
+                    self.phase = Phase::Question;
+                    if self.close(pen) {
+                        return true;
+                    }
+                }
+                Phase::Question => {
+                    self.phase = Phase::Done;
+                    if pen.weigh(&[1, 2]) == 1 {
+                        self.ask(pen);
+                        return true;
+                    }
+                }
+                Phase::Done => return false,
+            }
+        }
+    }
+
+    /// Brings in the hero's thing, or the friend, who may have a thing too.
+    fn introduce(&mut self, pen: &mut impl Pen, friend: bool) {
+        let t = self.world.things.as_slice().len() as u8;
+        let b = self.world.people.as_slice().len() as u8;
+        let event = Event { t, ..Event::default() };
+        let (kind, event) = match (friend, pen.choose(2)) {
+            (false, 0) => (Kind::Find, event),
+            (false, _) => (Kind::Bring, event),
+            (true, 0) => (Kind::Arrive, Event { b, ..event }),
+            (true, _) => (Kind::ArriveWith, Event { a: b, ..event }),
+        };
+        self.happen(pen, kind, event);
+    }
+
+    /// The middle: a mood that is due, or one of all things that can happen.
+    fn go_on(&mut self, pen: &mut impl Pen) {
+        if let Some(mood) = self.world.mood
+            && pen.choose(2) == 1
+        {
+            self.happen(pen, mood.kind, mood);
+            return;
+        }
+        let possible = self.world.possible();
+        let mut weights = [0; 48];
+        let n = possible.as_slice().len();
+        for (weight, &(_, w)) in weights.iter_mut().zip(possible.as_slice()) {
+            *weight = w;
+        }
+        let (event, _) = possible.as_slice()[pen.weigh(&weights[..n])];
+        self.happen(pen, event.kind, event);
+    }
+
+    /// The last words, if there are any.
+    fn close(&mut self, pen: &mut impl Pen) -> bool {
+        let lost = self.world.lost();
+        let event = Event {
+            t: lost.unwrap_or(0),
+            ..Event::default()
+        };
+        let word = |word: Option<u8>| usize::from(word.expect("said in the opening"));
+        // Nothing; the time; the weather; a judgement of the day, or of the loss.
+        match pen.weigh(if lost.is_some() { &[1, 0, 1, 3] } else { &[1, 1, 1, 1] }) {
+            0 => return false,
+            1 => self.tell(pen, self.lexicon.end_time[word(self.world.time)], event),
+            2 => self.tell(pen, self.lexicon.end_weather[word(self.world.weather)], event),
+            _ if lost.is_some() => self.tell_one(pen, (self.lexicon.forms)(Kind::EndLost), event),
+            _ => self.tell_one(pen, (self.lexicon.forms)(Kind::EndPlain), event),
+        }
+        true
+    }
+
+    /// A question and its answer.
+    fn ask(&mut self, pen: &mut impl Pen) {
+        let questions = self.world.questions();
+        // First the kind, so that a kind with many candidates is not asked more often; then one of its kind.
+        let mut weights = QuestionKind::WEIGHTS;
+        for kind in QuestionKind::ALL {
+            if !questions.as_slice().iter().any(|(ask, _)| QuestionKind::of(*ask) == kind) {
+                weights[kind as usize] = 0;
+            }
+        }
+        let kind = QuestionKind::ALL[pen.weigh(&weights)];
+        let of_kind = || questions.as_slice().iter().filter(|(ask, _)| QuestionKind::of(*ask) == kind);
+        let &(ask, event) = of_kind().nth(pen.choose(of_kind().count())).expect("below its count");
+        let (question, answer) = (self.lexicon.question)(ask);
+        let (question_label, answer_label) = self.lexicon.labels;
+        self.put(pen, "\n");
+        let prompt = self.len;
+        self.put(pen, question_label);
+        self.write_form(pen, question, event);
+        self.put(pen, "\n");
+        self.put(pen, answer_label);
+        let prompt = prompt..self.len;
+        self.put(pen, " ");
+        let answer_start = self.len;
+        self.write_form(pen, answer, event);
+        let answer = answer_start..self.len;
+        self.put(pen, ".");
+        self.asked = Some(Asked { kind, prompt, answer });
+    }
+
+    /// Tells an event in one of its forms, and lets it happen.
+    fn happen(&mut self, pen: &mut impl Pen, kind: Kind, event: Event) {
+        let event = Event { kind, ..event };
+        self.world.prepare(event);
+        self.tell_one(pen, (self.lexicon.forms)(kind), event);
+        self.world.apply(event);
+    }
+
+    /// Tells one of the forms.
+    fn tell_one(&mut self, pen: &mut impl Pen, forms: &'static [&'static str], event: Event) {
+        let form = forms[pen.choose(forms.len())];
+        self.tell(pen, form, event);
+    }
+
+    /// Tells a form as the next sentence.
+    fn tell(&mut self, pen: &mut impl Pen, form: &'static str, event: Event) {
+        if self.len > 0 {
+            self.put(pen, " ");
+        }
+        self.write_form(pen, form, event);
+    }
+
+    fn put(&mut self, pen: &mut impl Pen, words: &str) {
+        self.len += words.len();
+        pen.write(words);
+    }
+
+    /// Writes a form, its slots filled for an event.
+    fn write_form(&mut self, pen: &mut impl Pen, form: &'static str, event: Event) {
+        let start = self.len;
+        let mut now = Sentence {
+            topic: None,
+            mentioned: 0,
+            connective: 0,
+            fresh: true,
+        };
+        let mut rest = form;
+        while let Some((before, after)) = rest.split_once('{') {
+            if !before.is_empty() {
+                self.put(pen, before);
+            }
+            let (slot, after) = after.split_once('}').expect("a slot is closed");
+            let (name, particle) = slot.split_at(1);
+            now.fresh = self.len == start;
+            rest = after;
+            let Some(word) = self.word(pen, name, event, &mut now) else {
+                // A topic left out takes its space along.
+                rest = rest.strip_prefix(' ').unwrap_or(rest);
+                continue;
+            };
+            self.put(pen, word);
+            if let Some(particle) = Particle::named(particle) {
+                self.put(pen, particle.after(word));
+            }
+        }
+        if !rest.is_empty() {
+            self.put(pen, rest);
+        }
+        (self.topic, self.mentioned, self.connective) = (now.topic, now.mentioned, now.connective);
+    }
+
+    /// What a slot says (see [`lexicon`](super::lexicon)); `None` for a subject that is left out.
+    fn word(&mut self, pen: &mut impl Pen, slot: &str, event: Event, now: &mut Sentence) -> Option<&'static str> {
+        let lexicon = self.lexicon;
+        let limits = self.limits;
+        Some(match slot {
+            "a" => {
+                let name = self.name(pen, event.a, now);
+                if self.topic == Some(event.a) && self.clear(event.a) {
+                    let Some(_) = lexicon.pronouns else { return None };
+                    return Some(if now.fresh { self.pronoun(event.a, 0) } else { self.pronoun(event.a, 1) });
+                }
+                now.topic = Some(event.a);
+                name
+            }
+            "A" => self.name(pen, event.a, now),
+            "b" => self.name(pen, event.b, now),
+            "h" => self.pronoun(event.a, 1),
+            "m" => self.pronoun(event.b, 2),
+            "t" => {
+                let other = self.world.things.as_slice().iter().map(|thing| thing.noun);
+                let used = collect(other);
+                let thing = &mut self.world.things.as_mut_slice()[usize::from(event.t)];
+                let n = limits.cut(lexicon.things.len(), 2);
+                let noun = *thing.noun.get_or_insert_with(|| draw_other(pen, n, used));
+                lexicon.things[usize::from(noun)]
+            }
+            "k" => {
+                let thing = &mut self.world.things.as_mut_slice()[usize::from(event.t)];
+                lexicon.colors[settle(&mut thing.color, pen, limits.cut(lexicon.colors.len(), 1))]
+            }
+            "p" => {
+                let used = collect(self.world.places.as_slice().iter().map(|place| place.word));
+                let place = &mut self.world.places.as_mut_slice()[usize::from(event.p)];
+                let n = limits.cut(lexicon.places.len(), 3);
+                let i = *place.word.get_or_insert_with(|| draw_other(pen, n, used));
+                let row = lexicon.places[usize::from(i)];
+                place.indoors = row.indoors;
+                row.word
+            }
+            "s" => {
+                let thing = &mut self.world.things.as_mut_slice()[usize::from(event.t)];
+                let place = self.world.places.as_slice()[usize::from(thing.spot_place)];
+                let spots = if place.indoors { lexicon.indoor_spots } else { lexicon.outdoor_spots };
+                spots[settle(&mut thing.spot, pen, limits.cut(spots.len(), 1))]
+            }
+            "f" => lexicon.foods[settle(&mut self.world.food, pen, limits.cut(lexicon.foods.len(), 1))],
+            "z" => lexicon.animals[settle(&mut self.world.animal, pen, limits.cut(lexicon.animals.len(), 1))],
+            "d" => lexicon.games[settle(&mut self.world.game, pen, limits.cut(lexicon.games.len(), 1))],
+            "w" => lexicon.weathers[settle(&mut self.world.weather, pen, limits.cut(lexicon.weathers.len(), 1))],
+            "c" => lexicon.times[settle(&mut self.world.time, pen, limits.cut(lexicon.times.len(), 1))],
+            "+" => {
+                let mut weights = [3, 1, 1, 1];
+                if self.connective > 0 {
+                    weights[self.connective] = 0;
+                }
+                now.connective = pen.weigh(&weights);
+                lexicon.connectives[now.connective]
+            }
+            _ => unreachable!("slot {slot:?} has no meaning"),
+        })
+    }
+
+    /// A person's name.
+    fn name(&mut self, pen: &mut impl Pen, who: u8, now: &mut Sentence) -> &'static str {
+        let used = collect(self.world.people.as_slice().iter().map(|person| person.name));
+        let n = self.limits.cut(self.lexicon.names.len(), 3);
+        let person = &mut self.world.people.as_mut_slice()[usize::from(who)];
+        let name = *person.name.get_or_insert_with(|| draw_other(pen, n, used));
+        now.mentioned |= 1 << who;
+        self.lexicon.names[usize::from(name)]
+    }
+
+    /// 0 for girls' names, 1 for boys'.
+    fn gender(&self, who: u8) -> usize {
+        let name = self.world.people.as_slice()[usize::from(who)].name.expect("a person is named first");
+        usize::from(usize::from(name) >= self.lexicon.names.len() / 2)
+    }
+
+    /// The pronoun of a person: 0 and 1 as the subject, at the beginning of a sentence and elsewhere, 2 as the object.
+    fn pronoun(&self, who: u8, case: usize) -> &'static str {
+        let pronouns = self.lexicon.pronouns.as_ref().expect("only forms of a language with pronouns ask for one");
+        let of = &pronouns[self.gender(who)];
+        [of.subject_first, of.subject, of.object][case]
+    }
+
+    /// Whether a pronoun can only mean `who`: nobody else it fits was mentioned in the sentence before.
+    fn clear(&self, who: u8) -> bool {
+        self.lexicon.pronouns.is_none()
+            || (0..self.world.people.as_slice().len() as u8)
+                .filter(|&other| other != who && self.mentioned & (1 << other) != 0)
+                .all(|other| self.gender(other) != self.gender(who))
+    }
+}
+
+/// What a sentence leaves behind for the next one, and where it is.
+struct Sentence {
+    topic: Option<u8>,
+    mentioned: u8,
+    connective: usize,
+    /// Nothing is written yet.
+    fresh: bool,
+}
+
+/// Up to three words in use.
+fn collect(words: impl Iterator<Item = Option<u8>>) -> [Option<u8>; 3] {
+    let mut used = [None; 3];
+    for (slot, word) in used.iter_mut().zip(words) {
+        *slot = word;
+    }
+    used
+}

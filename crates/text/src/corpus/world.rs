@@ -1,0 +1,410 @@
+//! The world of a tale: who is where, who has what, what has happened, and what can happen next.
+//!
+//! It knows no language. Words are indices, and `None` until the tale first says them.
+
+use super::lexicon::{Ask, Kind};
+
+/// A row with room for `N`, on the stack: a reader copies the world for every way it tries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<T, const N: usize> {
+    items: [T; N],
+    len: usize,
+}
+
+impl<T: Copy + Default, const N: usize> Row<T, N> {
+    pub(super) fn new() -> Self {
+        Self {
+            items: [T::default(); N],
+            len: 0,
+        }
+    }
+
+    /// Adds an item; a world too small for its tale is our bug and panics.
+    pub(super) fn push(&mut self, item: T) {
+        self.items[self.len] = item;
+        self.len += 1;
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        &self.items[..self.len]
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.items[..self.len]
+    }
+}
+
+/// Someone. Places, people and things are named by their index in the world.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Person {
+    pub(super) name: Option<u8>,
+    pub(super) place: u8,
+}
+
+/// Where a thing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// In nobody's hands yet.
+    #[default]
+    Nowhere,
+    /// With a person.
+    Held(u8),
+    /// At its spot in a place, where a person put it.
+    Put { by: u8, place: u8 },
+    /// Somewhere in a place, where a person lost it.
+    Lost { by: u8, place: u8 },
+}
+
+/// Something that can be carried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Thing {
+    pub(super) noun: Option<u8>,
+    pub(super) color: Option<u8>,
+    /// The last spot it was found at or put, a row of its place's spots.
+    pub(super) spot: Option<u8>,
+    pub(super) spot_place: u8,
+    pub(super) at: Whereabouts,
+    /// Who gave it to the one who holds it: it is not given straight back.
+    pub(super) from: Option<u8>,
+}
+
+/// Somewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) word: Option<u8>,
+    pub(super) indoors: bool,
+}
+
+/// A sentence to be told: its kind and the ones it is about. What a kind does not need is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) kind: Kind,
+    pub(super) a: u8,
+    pub(super) b: u8,
+    pub(super) t: u8,
+    pub(super) p: u8,
+}
+
+/// At most this many people, things and places take part.
+const PEOPLE: usize = 3;
+const THINGS: usize = 2;
+const PLACES: usize = 3;
+
+/// Everything the tale has settled so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct World {
+    pub(super) people: Row<Person, PEOPLE>,
+    pub(super) things: Row<Thing, THINGS>,
+    pub(super) places: Row<Place, PLACES>,
+    pub(super) weather: Option<u8>,
+    pub(super) time: Option<u8>,
+    pub(super) food: Option<u8>,
+    pub(super) animal: Option<u8>,
+    pub(super) game: Option<u8>,
+    /// What happened, in order.
+    pub(super) past: Row<Event, 10>,
+    /// A mood that the last event gave someone, not told yet.
+    pub(super) mood: Option<Event>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            people: Row::new(),
+            things: Row::new(),
+            places: Row::new(),
+            weather: None,
+            time: None,
+            food: None,
+            animal: None,
+            game: None,
+            past: Row::new(),
+            mood: None,
+        }
+    }
+
+    fn person(&self, who: u8) -> &Person {
+        &self.people.as_slice()[usize::from(who)]
+    }
+
+    fn everyone(&self) -> impl Iterator<Item = u8> + Clone + use<> {
+        0..self.people.len as u8
+    }
+
+    fn things(&self) -> impl Iterator<Item = (u8, &Thing)> {
+        (0..).zip(self.things.as_slice())
+    }
+
+    fn near(&self, a: u8, b: u8) -> bool {
+        self.person(a).place == self.person(b).place
+    }
+
+    fn happened(&self, kind: Kind) -> bool {
+        self.past.as_slice().iter().any(|e| e.kind == kind)
+    }
+
+    /// Whether something is lost and not found again.
+    pub(super) fn lost(&self) -> Option<u8> {
+        self.things()
+            .find(|(_, thing)| matches!(thing.at, Whereabouts::Lost { .. }))
+            .map(|(t, _)| t)
+    }
+
+    /// Makes room for what an event brings in (a person, a thing, a place), so that its sentence can name it.
+    pub(super) fn prepare(&mut self, event: Event) {
+        match event.kind {
+            Kind::Open => {
+                self.people.push(Person::default());
+                self.places.push(Place::default());
+            }
+            Kind::Find | Kind::Bring => self.things.push(Thing::default()),
+            Kind::Arrive | Kind::Join => self.people.push(Person {
+                name: None,
+                place: event.p,
+            }),
+            Kind::ArriveWith => {
+                self.people.push(Person {
+                    name: None,
+                    place: event.p,
+                });
+                self.things.push(Thing::default());
+            }
+            Kind::Go | Kind::GoTogether | Kind::GoAll => self.places.push(Place::default()),
+            _ => {}
+        }
+        if matches!(event.kind, Kind::Find | Kind::Put | Kind::Recover | Kind::Return) {
+            let place = self.person(event.a).place;
+            let thing = &mut self.things.as_mut_slice()[usize::from(event.t)];
+            (thing.spot, thing.spot_place) = (None, place);
+        }
+    }
+
+    /// The world after an event that was told.
+    pub(super) fn apply(&mut self, event: Event) {
+        let Event { kind, a, b, t, p } = event;
+        let place = self.person(a).place;
+        self.mood = None;
+        let mood = |who, kind| {
+            Some(Event {
+                kind,
+                a: who,
+                t,
+                ..Event::default()
+            })
+        };
+        match kind {
+            Kind::Find | Kind::Bring | Kind::ArriveWith | Kind::Take => self.hold(t, a, None),
+            Kind::Give => {
+                self.hold(t, b, Some(a));
+                self.mood = mood(b, Kind::Glad);
+            }
+            Kind::Put => self.things.as_mut_slice()[usize::from(t)].at = Whereabouts::Put { by: a, place },
+            Kind::Lose => {
+                self.things.as_mut_slice()[usize::from(t)].at = Whereabouts::Lost { by: a, place };
+                self.mood = mood(a, Kind::Sad);
+            }
+            Kind::Recover => {
+                self.hold(t, a, None);
+                self.mood = mood(a, Kind::Glad);
+            }
+            Kind::Return => {
+                self.hold(t, b, Some(a));
+                self.mood = mood(b, Kind::Glad);
+            }
+            Kind::Go | Kind::Follow => self.people.as_mut_slice()[usize::from(a)].place = p,
+            Kind::GoTogether => {
+                self.people.as_mut_slice()[usize::from(a)].place = p;
+                self.people.as_mut_slice()[usize::from(b)].place = p;
+            }
+            Kind::GoAll => self.people.as_mut_slice().iter_mut().for_each(|person| person.place = p),
+            _ => {}
+        }
+        self.past.push(event);
+    }
+
+    fn hold(&mut self, thing: u8, who: u8, from: Option<u8>) {
+        let thing = &mut self.things.as_mut_slice()[usize::from(thing)];
+        (thing.at, thing.from) = (Whereabouts::Held(who), from);
+    }
+
+    /// Every event that can come next in the middle of a tale, with its weight.
+    pub(super) fn possible(&self) -> Row<(Event, u32), 48> {
+        let mut all = Row::new();
+        self.possible_with_things(&mut all);
+        self.possible_moves(&mut all);
+        let mut add = |kind, a, b, weight| {
+            all.push((
+                Event {
+                    kind,
+                    a,
+                    b,
+                    ..Event::default()
+                },
+                weight,
+            ));
+        };
+        for a in self.everyone() {
+            let place = self.places.as_slice()[usize::from(self.person(a).place)];
+            if self.food.is_none() {
+                add(Kind::Eat, a, 0, 2);
+            }
+            if self.animal.is_none() && !place.indoors {
+                add(Kind::See, a, 0, 2);
+            }
+            if self.game.is_none() {
+                for b in self.everyone().filter(|&b| b > a && self.near(a, b)) {
+                    add(Kind::Play, a, b, 3);
+                }
+            }
+        }
+        all
+    }
+
+    /// What can be done with things: they are given, put, taken, lost and found by those who are there.
+    fn possible_with_things(&self, all: &mut Row<(Event, u32), 48>) {
+        for (t, thing) in self.things() {
+            let mut add = |kind, a, b, weight| all.push((Event { kind, a, b, t, p: 0 }, weight));
+            match thing.at {
+                Whereabouts::Nowhere => {}
+                Whereabouts::Held(a) => {
+                    add(Kind::Put, a, 0, 3);
+                    if !self.happened(Kind::Lose) {
+                        add(Kind::Lose, a, 0, 3);
+                    }
+                    for b in self.everyone() {
+                        if b != a && self.near(a, b) && thing.from != Some(b) {
+                            add(Kind::Give, a, b, 6);
+                        }
+                    }
+                }
+                Whereabouts::Put { by, place } => {
+                    for a in self.everyone() {
+                        if a != by && self.person(a).place == place {
+                            add(Kind::Take, a, 0, 4);
+                        }
+                    }
+                }
+                Whereabouts::Lost { by, place } => {
+                    for a in self.everyone() {
+                        if a == by && self.person(a).place == place {
+                            add(Kind::Recover, a, 0, 6);
+                        } else if self.person(a).place == place && self.person(by).place == place {
+                            add(Kind::Return, a, by, 9);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who can go where, and who can come.
+    fn possible_moves(&self, all: &mut Row<(Event, u32), 48>) {
+        let new_place = self.places.len as u8;
+        let mut add = |kind, a, b, p, weight| all.push((Event { kind, a, b, t: 0, p }, weight));
+        for a in self.everyone() {
+            if self.places.len < PLACES {
+                add(Kind::Go, a, 0, new_place, 2);
+                let mut near = self.everyone().filter(|&b| b != a && self.near(a, b));
+                if let (Some(b), None) = (near.next(), near.next())
+                    && a < b
+                {
+                    add(Kind::GoTogether, a, b, new_place, 4);
+                }
+            }
+            // One event for each place, not for each person there: a sentence that names none of them must not be two events.
+            for p in 0..new_place {
+                let host = self.everyone().find(|&b| self.person(b).place == p);
+                if let (true, Some(b)) = (self.person(a).place != p, host) {
+                    add(Kind::Follow, a, b, p, 4);
+                }
+            }
+        }
+        if self.people.len == PEOPLE {
+            if self.places.len < PLACES && self.everyone().all(|a| self.near(a, 0)) {
+                add(Kind::GoAll, 0, 0, new_place, 4);
+            }
+        } else {
+            add(Kind::Join, self.people.len as u8, 0, self.person(0).place, 4);
+        }
+    }
+
+    /// Every question that this past answers, and answers in one way only.
+    pub(super) fn questions(&self) -> Row<(Ask, Event), 64> {
+        let mut all = Row::<(Ask, Event), 64>::new();
+        let past = self.past.as_slice();
+        let count = |test: &dyn Fn(&Event) -> bool| past.iter().filter(|e| test(e)).count();
+        for (t, thing) in self.things() {
+            let about = Event { t, ..Event::default() };
+            all.push((Ask::Color, about));
+            match thing.at {
+                Whereabouts::Held(a) => all.push((Ask::Holder, Event { a, ..about })),
+                Whereabouts::Put { .. } => all.push((Ask::ThingPlace, about)),
+                _ => {}
+            }
+        }
+        for a in self.everyone() {
+            let p = self.person(a).place;
+            all.push((
+                Ask::PersonPlace,
+                Event {
+                    a,
+                    p,
+                    ..Event::default()
+                },
+            ));
+        }
+        if self.person(0).place != 0 {
+            all.push((Ask::FirstPlace, Event::default()));
+        }
+        all.push((Ask::Weather, Event::default()));
+        let found = |e: &Event| matches!(e.kind, Kind::Find | Kind::Recover | Kind::Return);
+        let given = |e: &Event| matches!(e.kind, Kind::Give | Kind::Return);
+        for (i, &event) in past.iter().enumerate() {
+            let mut ask = |ask| all.push((ask, event));
+            match event.kind {
+                Kind::Give => {
+                    if count(&|e| given(e) && e.t == event.t && e.b == event.b) == 1 {
+                        ask(Ask::Giver);
+                    }
+                    if count(&|e| given(e) && e.t == event.t && e.a == event.a) == 1 {
+                        ask(Ask::Receiver);
+                    }
+                }
+                Kind::Lose => ask(Ask::WhoLost),
+                Kind::Find => {
+                    if count(&|e| found(e) && e.t == event.t) == 1 {
+                        ask(Ask::WhoFound);
+                    }
+                    if count(&|e| found(e) && e.a == event.a) == 1 {
+                        ask(Ask::WhatFound);
+                    }
+                }
+                Kind::Eat => {
+                    ask(Ask::WhoAte);
+                    ask(Ask::WhatAte);
+                }
+                Kind::See => {
+                    ask(Ask::WhoSaw);
+                    ask(Ask::WhatSaw);
+                }
+                Kind::Play => ask(Ask::Together),
+                Kind::Glad | Kind::Sad => {
+                    if count(&|e| e.kind == event.kind && e.a == event.a) == 1 {
+                        // A mood is told straight after its cause.
+                        ask(match past[i - 1].kind {
+                            Kind::Give => Ask::GladOfGift,
+                            Kind::Recover => Ask::GladOfFinding,
+                            Kind::Return => Ask::GladOfReturn,
+                            _ => Ask::SadOfLoss,
+                        });
+                    }
+                    if count(&|e| e.kind == event.kind) == 1 {
+                        ask(if event.kind == Kind::Glad { Ask::WhoGlad } else { Ask::WhoSad });
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+}
