@@ -25,6 +25,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 mod documents;
 mod error;
 mod fingerprint;
@@ -38,4 +39,3 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use split::{MANY_DOCUMENTS, Split};
 pub use tokenizer::{END_OF_TEXT, Kind, LARGEST_FILE, StreamDecoder, Tokenizer, Trainer};
-pub mod corpus;

@@ -52,7 +52,7 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE_BYTES: u64 = 1 << 20;
 
 /// The directory of a run's checkpoints.
-pub fn checkpoints_dir(run: &Path) -> PathBuf {
+pub(crate) fn checkpoints_dir(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
@@ -61,8 +61,10 @@ fn name(step: u64) -> String {
 }
 
 /// The whole checkpoints' directories of a run with their steps, the oldest first.
-pub fn list(run: &Path) -> Vec<(u64, PathBuf)> {
-    let Ok(entries) = std::fs::read_dir(checkpoints_dir(run)) else { return Vec::new() };
+pub(crate) fn list(run: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir(checkpoints_dir(run)) else {
+        return Vec::new();
+    };
     let mut found: Vec<(u64, PathBuf)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -75,12 +77,7 @@ pub fn list(run: &Path) -> Vec<(u64, PathBuf)> {
 }
 
 /// Writes what a reader of the model needs into `dir`: config, weights, tokeniser.
-fn write_model(
-    dir: &mut DurableDir,
-    model: &dyn Model,
-    weights: &[f32],
-    tokenizer: &Tokenizer,
-) -> Result<(), Error> {
+fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokenizer: &Tokenizer) -> Result<(), Error> {
     let config = model.config();
     let generation = serde_json::json!({
         "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "do_sample": true,
@@ -90,9 +87,13 @@ fn write_model(
     dir.file("generation_config.json", |w| w.write_all(&pretty(&generation)))?;
     dir.file("tokenizer.json", |w| w.write_all(&tokenizer.to_json()))?;
     let limit = model.dims().n_positions;
-    dir.file("tokenizer_config.json", |w| w.write_all(&pretty(&tokenizer.tokenizer_config_json(limit))))?;
+    dir.file("tokenizer_config.json", |w| {
+        w.write_all(&tokenizer.tokenizer_config_json(limit))
+    })?;
     let list = tensors(model.params(), weights);
-    dir.file("model.safetensors", |w| safetensors::write(w, &list, &[("format", "pt")]))?;
+    dir.file("model.safetensors", |w| {
+        safetensors::write(w, &list, &[("format", "pt")])
+    })?;
     Ok(())
 }
 
@@ -100,7 +101,7 @@ fn write_model(
 ///
 /// # Errors
 /// The disk, in particular where it is full: nothing older was touched then.
-pub fn save(
+pub(crate) fn save(
     run: &Path,
     trainer: &Trainer,
     tokenizer: &Tokenizer,
@@ -122,16 +123,23 @@ pub fn save(
     durable::check_space(&target, 12 * table.count() + (16 << 20))?;
     let mut dir = DurableDir::create(&target)?;
     write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, tokenizer)?;
-    let moment_names: Vec<(String, String)> =
-        table.specs().iter().map(|spec| (format!("m.{}", spec.name), format!("v.{}", spec.name))).collect();
+    let moment_names: Vec<(String, String)> = table
+        .specs()
+        .iter()
+        .map(|spec| (format!("m.{}", spec.name), format!("v.{}", spec.name)))
+        .collect();
     let mut moments = Vec::with_capacity(2 * moment_names.len());
-    let parts = tensors(table, &trainer.optimizer.m).into_iter().zip(tensors(table, &trainer.optimizer.v));
+    let parts = tensors(table, &trainer.optimizer.m)
+        .into_iter()
+        .zip(tensors(table, &trainer.optimizer.v));
     for ((m, v), (m_name, v_name)) in parts.zip(&moment_names) {
         moments.push(Tensor { name: m_name, ..m });
         moments.push(Tensor { name: v_name, ..v });
     }
     dir.file(OPTIMIZER, |w| safetensors::write(w, &moments, &[]))?;
-    dir.file(STATE, |w| w.write_all(&serde_json::to_vec_pretty(state).expect("plain fields")))?;
+    dir.file(STATE, |w| {
+        w.write_all(&serde_json::to_vec_pretty(state).expect("plain fields"))
+    })?;
     let mut extra = serde_json::Map::new();
     extra.insert("step".into(), state.step.into());
     dir.commit(extra)?;
@@ -140,7 +148,7 @@ pub fn save(
 }
 
 /// Removes all but the newest `keep` checkpoints and the best; `keep` of 0 removes none.
-pub fn prune(run: &Path, keep: usize, best: Option<u64>) {
+pub(crate) fn prune(run: &Path, keep: usize, best: Option<u64>) {
     let all = list(run);
     if keep == 0 || all.len() <= keep {
         return;
@@ -179,19 +187,25 @@ pub struct Checkpoint {
 pub fn newest(run: &Path) -> Result<Checkpoint, Error> {
     let all = list(run);
     if all.is_empty() {
-        return Err(Error::NoRun { path: run.into(), expected: "a directory `checkpoints` with a checkpoint" });
+        return Err(Error::NoRun {
+            path: run.into(),
+            expected: "a directory `checkpoints` with a checkpoint",
+        });
     }
     let mut damaged = Vec::new();
     for (step, path) in all.into_iter().rev() {
-        let state = durable::verify_dir(&path)
-            .and_then(|_| json::read_bounded::<TrainState>(path.join(STATE), STATE_BYTES));
+        let state =
+            durable::verify_dir(&path).and_then(|_| json::read_bounded::<TrainState>(path.join(STATE), STATE_BYTES));
         match state {
             Ok(state) if state.step == step => return Ok(Checkpoint { path, state, damaged }),
             Ok(state) => damaged.push(format!("{} holds step {}", path.display(), state.step)),
             Err(error) => damaged.push(error.to_string()),
         }
     }
-    Err(Error::NoCheckpoint { path: run.into(), reasons: damaged })
+    Err(Error::NoCheckpoint {
+        path: run.into(),
+        reasons: damaged,
+    })
 }
 
 impl Checkpoint {
@@ -217,10 +231,12 @@ fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer
     let mut buffer = table.zeros("AdamW's moments")?;
     for spec in table.specs() {
         let name = format!("{which}.{}", spec.name);
-        let tensor = file.tensor(&name).ok_or_else(|| foretoken_formats::Error::MissingTensor {
-            path: file.path().into(),
-            tensor: name.clone(),
-        })?;
+        let tensor = file
+            .tensor(&name)
+            .ok_or_else(|| foretoken_formats::Error::MissingTensor {
+                path: file.path().into(),
+                tensor: name.clone(),
+            })?;
         tensor.expect_shape(&spec.shape)?;
         tensor.read_f32(&mut buffer[spec.range.clone()])?;
     }

@@ -131,9 +131,18 @@ impl RunConfig {
     /// # Errors
     /// [`Error::ConfigFile`] for a key that is unknown or of the wrong type, [`Error::RunVersion`].
     pub fn from_toml(text: &str, path: &str) -> Result<Self, Error> {
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::config_file(path, &error))?;
-        if let Some(found) = table.get("version").filter(|v| v.as_integer() != Some(RUN_VERSION.into())) {
-            return Err(Error::RunVersion { path: path.into(), found: found.to_string(), expected: RUN_VERSION });
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::config_file(path, &error))?;
+        if let Some(found) = table
+            .get("version")
+            .filter(|v| v.as_integer() != Some(RUN_VERSION.into()))
+        {
+            return Err(Error::RunVersion {
+                path: path.into(),
+                found: found.to_string(),
+                expected: RUN_VERSION,
+            });
         }
         toml::from_str(text).map_err(|error| Error::config_file(path, &error))
     }
@@ -152,34 +161,75 @@ impl RunConfig {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
             Error::value("preset", &self.preset, format!("one of {}", names.join(", ")))
         })?;
-        let n_positions = *self.n_positions.get_or_insert(preset.n_positions.max(self.seq_len.unwrap_or(0)));
+        let n_positions = *self
+            .n_positions
+            .get_or_insert(preset.n_positions.max(self.seq_len.unwrap_or(0)));
         self.n_layer.get_or_insert(preset.n_layer);
         self.n_head.get_or_insert(preset.n_head);
         let d = *self.n_embd.get_or_insert(preset.n_embd);
         let t = *self.seq_len.get_or_insert(n_positions);
-        check("seq-len", (1..=n_positions).contains(&t), t, format!("1 to n_positions = {n_positions}"))?;
+        check(
+            "seq-len",
+            (1..=n_positions).contains(&t),
+            t,
+            format!("1 to n_positions = {n_positions}"),
+        )?;
         let b = *self.batch_size.get_or_insert((TOKENS_A_STEP / t).max(1));
         check("batch-size", (1..=1 << 20).contains(&b), b, "1 to 1048576".into())?;
-        check("grad-accum", (1..=1 << 20).contains(&self.grad_accum), self.grad_accum, "1 to 1048576".into())?;
+        check(
+            "grad-accum",
+            (1..=1 << 20).contains(&self.grad_accum),
+            self.grad_accum,
+            "1 to 1048576".into(),
+        )?;
         check("steps", self.steps > 0, self.steps, "at least 1".into())?;
         let lr = *self.lr.get_or_insert(default_lr(d));
         check("lr", lr > 0.0 && lr.is_finite(), lr, "above 0".into())?;
         let min_lr = *self.min_lr.get_or_insert(lr / 10.0);
-        check("min-lr", (0.0..=lr).contains(&min_lr), min_lr, format!("0 to lr = {lr}"))?;
+        check(
+            "min-lr",
+            (0.0..=lr).contains(&min_lr),
+            min_lr,
+            format!("0 to lr = {lr}"),
+        )?;
         self.warmup.get_or_insert((self.steps / 20).min(2000));
-        for (name, value, below) in [("beta1", self.beta1, 1.0), ("beta2", self.beta2, 1.0), ("dropout", self.dropout, 1.0)] {
-            check(name, (0.0..below).contains(&value), value, format!("at least 0 and below {below}"))?;
+        for (name, value, below) in [
+            ("beta1", self.beta1, 1.0),
+            ("beta2", self.beta2, 1.0),
+            ("dropout", self.dropout, 1.0),
+        ] {
+            check(
+                name,
+                (0.0..below).contains(&value),
+                value,
+                format!("at least 0 and below {below}"),
+            )?;
         }
         for (name, value) in [("weight-decay", self.weight_decay), ("grad-clip", self.grad_clip)] {
             check(name, value >= 0.0 && value.is_finite(), value, "0 or more".into())?;
         }
-        check("val-fraction", (0.0..1.0).contains(&self.val_fraction), self.val_fraction, "at least 0 and below 1".into())?;
-        check("eval-batches", self.eval_batches > 0, self.eval_batches, "at least 1".into())?;
+        check(
+            "val-fraction",
+            (0.0..1.0).contains(&self.val_fraction),
+            self.val_fraction,
+            "at least 0 and below 1".into(),
+        )?;
+        check(
+            "eval-batches",
+            self.eval_batches > 0,
+            self.eval_batches,
+            "at least 1".into(),
+        )?;
         let every = (self.steps / 10).max(1);
         self.eval_every.get_or_insert(every);
         self.sample_every.get_or_insert(every);
         self.checkpoint_every.get_or_insert(every);
-        check("data", !self.data.is_empty(), "empty", "at least one path, or `corpus`".into())?;
+        check(
+            "data",
+            !self.data.is_empty(),
+            "empty",
+            "at least one path, or `corpus`".into(),
+        )?;
         Ok(self)
     }
 
@@ -189,7 +239,12 @@ impl RunConfig {
     /// [`Error::Value`] where `--vocab-size` is below the tokeniser's.
     pub fn model_config(&self, vocab_size: usize, eos: u32) -> Result<gpt2::Config, Error> {
         let padded = self.vocab_size.unwrap_or(vocab_size);
-        check("vocab-size", padded >= vocab_size, padded, format!("at least the tokeniser's {vocab_size}"))?;
+        check(
+            "vocab-size",
+            padded >= vocab_size,
+            padded,
+            format!("at least the tokeniser's {vocab_size}"),
+        )?;
         let size = |field: Option<usize>| field.expect("the run is resolved");
         Ok(gpt2::Config {
             vocab_size: padded,
@@ -258,7 +313,11 @@ fn default_lr(d: usize) -> f64 {
 }
 
 fn check(flag: &'static str, holds: bool, found: impl ToString, expected: String) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::value(flag, &found.to_string(), expected)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::value(flag, &found.to_string(), expected))
+    }
 }
 
 #[cfg(test)]
@@ -267,7 +326,13 @@ mod tests {
 
     #[test]
     fn a_run_survives_its_file() {
-        let run = RunConfig { preset: "gpt2".into(), lr: Some(6e-4), ..RunConfig::default() }.resolve().unwrap();
+        let run = RunConfig {
+            preset: "gpt2".into(),
+            lr: Some(6e-4),
+            ..RunConfig::default()
+        }
+        .resolve()
+        .unwrap();
         assert_eq!(RunConfig::from_toml(&run.to_toml(), "run.toml").unwrap(), run);
         assert_eq!(run.clone().resolve().unwrap(), run);
         assert_eq!((run.b(), run.t(), run.min_lr), (2, 1024, Some(6e-4 / 10.0)));
@@ -289,7 +354,12 @@ mod tests {
         assert!(resolve(|r| r.lr = Some(f64::NAN)).contains("lr"));
         assert!(resolve(|r| r.dropout = 1.0).contains("dropout"));
         assert!(resolve(|r| r.steps = 0).contains("steps"));
-        let run = RunConfig { vocab_size: Some(10), ..RunConfig::default() }.resolve().unwrap();
+        let run = RunConfig {
+            vocab_size: Some(10),
+            ..RunConfig::default()
+        }
+        .resolve()
+        .unwrap();
         assert!(run.model_config(11, 10).unwrap_err().to_string().contains("vocab-size"));
     }
 }

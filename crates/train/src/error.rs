@@ -95,7 +95,9 @@ pub enum Error {
         vocab_size: usize,
     },
     /// The gradient was not finite too often in a row.
-    #[error("the gradient was not finite in {skipped} steps in a row (step {step}): lower --lr, or look at the data; the last good checkpoint is kept")]
+    #[error(
+        "the gradient was not finite in {skipped} steps in a row (step {step}): lower --lr, or look at the data; the last good checkpoint is kept"
+    )]
     NotFinite {
         /// The step.
         step: u64,
@@ -125,10 +127,17 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn value(flag: &'static str, found: &str, expected: String) -> Self {
-        Self::Value { flag, found: found.into(), expected }
+        Self::Value {
+            flag,
+            found: found.into(),
+            expected,
+        }
     }
 
     pub(crate) fn config_file(path: &str, error: &toml::de::Error) -> Self {
-        Self::ConfigFile { path: path.into(), message: error.to_string().trim_end().into() }
+        Self::ConfigFile {
+            path: path.into(),
+            message: error.to_string().trim_end().into(),
+        }
     }
 }

@@ -18,8 +18,13 @@ impl GradientTree {
     /// # Errors
     /// The allocator refuses.
     pub fn new(table: &ParamTable, micro_batches: usize) -> Result<Self, Error> {
-        let spare = (0..Self::buffers(micro_batches)).map(|_| table.zeros("gradients")).collect::<Result<_, _>>()?;
-        Ok(Self { waiting: Vec::new(), spare })
+        let spare = (0..Self::buffers(micro_batches))
+            .map(|_| table.zeros("gradients"))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            waiting: Vec::new(),
+            spare,
+        })
     }
 
     /// Buffers that `micro_batches` need: 1 + floor(log2 n).
@@ -89,6 +94,13 @@ mod tests {
         assert_eq!(fold(3), (v(0) + v(1)) + v(2));
         assert_eq!(fold(4), (v(0) + v(1)) + (v(2) + v(3)));
         assert_eq!(fold(7), ((v(0) + v(1)) + (v(2) + v(3))) + ((v(4) + v(5)) + v(6)));
-        assert_eq!((GradientTree::buffers(1), GradientTree::buffers(7), GradientTree::buffers(8)), (1, 3, 4));
+        assert_eq!(
+            (
+                GradientTree::buffers(1),
+                GradientTree::buffers(7),
+                GradientTree::buffers(8)
+            ),
+            (1, 3, 4)
+        );
     }
 }

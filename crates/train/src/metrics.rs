@@ -65,9 +65,17 @@ mod tests {
 
     #[test]
     fn a_line_is_read_back() {
-        let metrics = Metrics { step: 3, train_loss: Some(2.5), grad_norm: None, ..Metrics::default() };
+        let metrics = Metrics {
+            step: 3,
+            train_loss: Some(2.5),
+            grad_norm: None,
+            ..Metrics::default()
+        };
         let line = metrics.to_line();
-        assert!(line.starts_with(r#"{"step":3,"tokens":0,"#) && line.contains(r#""grad_norm":null"#), "{line}");
+        assert!(
+            line.starts_with(r#"{"step":3,"tokens":0,"#) && line.contains(r#""grad_norm":null"#),
+            "{line}"
+        );
         assert_eq!(serde_json::from_str::<Metrics>(&line).unwrap(), metrics);
     }
 }

@@ -44,7 +44,11 @@ impl Optimizer {
     /// # Errors
     /// The allocator refuses.
     pub fn new(table: &ParamTable) -> Result<Self, Error> {
-        Ok(Self { m: table.zeros("AdamW's moments")?, v: table.zeros("AdamW's moments")?, updates: 0 })
+        Ok(Self {
+            m: table.zeros("AdamW's moments")?,
+            v: table.zeros("AdamW's moments")?,
+            updates: 0,
+        })
     }
 
     /// One step of AdamW with learning rate `lr`. A gradient with a NaN or an infinity leaves everything as it was.
@@ -59,12 +63,19 @@ impl Optimizer {
     ) -> Update {
         let grad_norm = sum_of_squares(pool, gradient).sqrt();
         if !grad_norm.is_finite() {
-            return Update { grad_norm, applied: false };
+            return Update {
+                grad_norm,
+                applied: false,
+            };
         }
         self.updates += 1;
         let clip = f64::from(options.grad_clip);
         // PyTorch's clip_grad_norm_.
-        let grad_scale = if clip > 0.0 { (clip / (grad_norm + 1e-6)).min(1.0) as f32 } else { 1.0 };
+        let grad_scale = if clip > 0.0 {
+            (clip / (grad_norm + 1e-6)).min(1.0) as f32
+        } else {
+            1.0
+        };
         for (range, weight_decay) in [(table.decayed(), options.weight_decay), (table.not_decayed(), 0.0)] {
             let step = AdamW {
                 lr: lr as f32,
@@ -78,7 +89,10 @@ impl Optimizer {
             let (m, v) = (&mut self.m[range.clone()], &mut self.v[range.clone()]);
             adamw(pool, &mut weights[range.clone()], m, v, &gradient[range], &step);
         }
-        Update { grad_norm, applied: true }
+        Update {
+            grad_norm,
+            applied: true,
+        }
     }
 }
 
@@ -87,8 +101,13 @@ mod tests {
     use super::*;
     use foretoken_model::{init, registry};
 
-    const OPTIONS: Hyperparameters =
-        Hyperparameters { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, grad_clip: 1.0 };
+    const OPTIONS: Hyperparameters = Hyperparameters {
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        grad_clip: 1.0,
+    };
 
     #[test]
     fn a_gradient_that_is_not_finite_moves_nothing() {
@@ -101,8 +120,17 @@ mod tests {
         let mut weights = init(table, 1).unwrap();
         let mut optimizer = Optimizer::new(table).unwrap();
         let good = vec![0.01; table.floats()];
-        assert!(optimizer.step(&pool, table, &mut weights, &good, 1e-3, &OPTIONS).applied);
-        let before = (weights.to_vec(), optimizer.m.to_vec(), optimizer.v.to_vec(), optimizer.updates);
+        assert!(
+            optimizer
+                .step(&pool, table, &mut weights, &good, 1e-3, &OPTIONS)
+                .applied
+        );
+        let before = (
+            weights.to_vec(),
+            optimizer.m.to_vec(),
+            optimizer.v.to_vec(),
+            optimizer.updates,
+        );
         for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
             for at in (0..table.floats()).step_by(7) {
                 let mut bad = good.clone();
@@ -111,7 +139,15 @@ mod tests {
                 assert!(!update.applied, "{poison} at {at}");
             }
         }
-        assert_eq!(before, (weights.to_vec(), optimizer.m.to_vec(), optimizer.v.to_vec(), optimizer.updates));
+        assert_eq!(
+            before,
+            (
+                weights.to_vec(),
+                optimizer.m.to_vec(),
+                optimizer.v.to_vec(),
+                optimizer.updates
+            )
+        );
     }
 
     #[test]
@@ -125,10 +161,16 @@ mod tests {
         let mut weights = init(table, 1).unwrap();
         let before = weights.clone();
         let zeros = vec![0.0; table.floats()];
-        Optimizer::new(table).unwrap().step(&pool, table, &mut weights, &zeros, 0.5, &OPTIONS);
+        Optimizer::new(table)
+            .unwrap()
+            .step(&pool, table, &mut weights, &zeros, 0.5, &OPTIONS);
         for spec in table.specs() {
             for i in spec.range.clone() {
-                let want = if spec.shape.len() == 2 { before[i] * 0.95 } else { before[i] };
+                let want = if spec.shape.len() == 2 {
+                    before[i] * 0.95
+                } else {
+                    before[i]
+                };
                 assert!((weights[i] - want).abs() < 1e-7, "{}", spec.name);
             }
         }

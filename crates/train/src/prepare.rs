@@ -145,29 +145,49 @@ fn open(dir: &Path, config: &RunConfig, cached: bool) -> Result<Prepared, Error>
         0 => None,
         _ => {
             let val = Tokens::open(&dir.join(VAL), tokenizer.vocab_size())?;
-            val.holds(config.t(), "validation", "raise --val-fraction, give --val-data, or train without (--val-fraction 0)")?;
+            val.holds(
+                config.t(),
+                "validation",
+                "raise --val-fraction, give --val-data, or train without (--val-fraction 0)",
+            )?;
             Some(val)
         }
     };
-    Ok(Prepared { tokenizer, train, val, summary, fingerprint, cached })
+    Ok(Prepared {
+        tokenizer,
+        train,
+        val,
+        summary,
+        fingerprint,
+        cached,
+    })
 }
 
 /// Whether all files are there with their sizes; sums are not read, an id past the vocabulary is found when it is used.
 fn is_whole(dir: &Path) -> bool {
     Manifest::read(dir).is_ok_and(|manifest| {
         let size = |name: &str| std::fs::metadata(dir.join(name)).map(|data| data.len());
-        manifest.files.iter().all(|file| size(&file.name).is_ok_and(|len| len == file.size))
+        manifest
+            .files
+            .iter()
+            .all(|file| size(&file.name).is_ok_and(|len| len == file.size))
     })
 }
 
 /// `byte`, `char` and `bpe[:SIZE]` are made; anything else is a file.
 fn kind_of(spec: &str) -> Result<Option<(Kind, usize)>, Error> {
-    let (name, size) = spec.split_once(':').map_or((spec, None), |(name, size)| (name, Some(size)));
+    let (name, size) = spec
+        .split_once(':')
+        .map_or((spec, None), |(name, size)| (name, Some(size)));
     match (name.parse::<Kind>(), size) {
         (Ok(kind), None) => Ok(Some((kind, BPE_SIZE))),
         (Ok(Kind::Bpe), Some(size)) => match size.parse() {
             Ok(size) => Ok(Some((Kind::Bpe, size))),
-            Err(_) => Err(Error::value("tokenizer", spec, "bpe:SIZE with a number, such as bpe:4096".into())),
+            Err(_) => Err(Error::value(
+                "tokenizer",
+                spec,
+                "bpe:SIZE with a number, such as bpe:4096".into(),
+            )),
         },
         _ => Ok(None),
     }
@@ -180,7 +200,11 @@ fn given_tokenizer(spec: &str) -> Result<Option<Tokenizer>, Error> {
         None => {
             let path = Path::new(spec);
             if !path.exists() {
-                return Err(Error::value("tokenizer", spec, "byte, char, bpe, bpe:SIZE, or a tokenizer.json that exists".into()));
+                return Err(Error::value(
+                    "tokenizer",
+                    spec,
+                    "byte, char, bpe, bpe:SIZE, or a tokenizer.json that exists".into(),
+                ));
             }
             Some(Tokenizer::from_file(path)?)
         }
@@ -189,8 +213,17 @@ fn given_tokenizer(spec: &str) -> Result<Option<Tokenizer>, Error> {
 
 /// Where the documents come from.
 enum Data {
-    Corpus { stories: u64, validation: u64 },
-    Files { train: Vec<Source>, val: Vec<Source>, options: DocumentOptions, fraction: f64, seed: u64 },
+    Corpus {
+        stories: u64,
+        validation: u64,
+    },
+    Files {
+        train: Vec<Source>,
+        val: Vec<Source>,
+        options: DocumentOptions,
+        fraction: f64,
+        seed: u64,
+    },
 }
 
 /// A stream of documents of one part.
@@ -207,23 +240,42 @@ impl Data {
         let spec = |path: &String| path == CORPUS || path.starts_with("corpus:");
         if config.data.iter().any(spec) {
             let [only] = &config.data[..] else {
-                return Err(Error::value("data", &config.data.join(" "), "`corpus` alone, or files".into()));
+                return Err(Error::value(
+                    "data",
+                    &config.data.join(" "),
+                    "`corpus` alone, or files".into(),
+                ));
             };
             let stories = match only.split_once(':') {
                 None => STORIES,
-                Some((_, count)) => count.parse().ok().filter(|n| (1..=1 << 30).contains(n)).ok_or_else(|| {
-                    Error::value("data", only, "corpus:STORIES with a number from 1 to 2^30".into())
-                })?,
+                Some((_, count)) => count
+                    .parse()
+                    .ok()
+                    .filter(|n| (1..=1 << 30).contains(n))
+                    .ok_or_else(|| Error::value("data", only, "corpus:STORIES with a number from 1 to 2^30".into()))?,
             };
             // A few thousand stories measure the loss well enough.
             let validation = ((stories as f64 * config.val_fraction) as u64).min(5000);
             return Ok(Self::Corpus { stories, validation });
         }
         let train = find_sources(&config.data, None)?;
-        let val = if config.val_data.is_empty() { Vec::new() } else { find_sources(&config.val_data, None)? };
-        let options = DocumentOptions { text_field: config.text_field.clone(), ..Default::default() };
+        let val = if config.val_data.is_empty() {
+            Vec::new()
+        } else {
+            find_sources(&config.val_data, None)?
+        };
+        let options = DocumentOptions {
+            text_field: config.text_field.clone(),
+            ..Default::default()
+        };
         let fraction = if val.is_empty() { config.val_fraction } else { 0.0 };
-        Ok(Self::Files { train, val, options, fraction, seed: config.seed })
+        Ok(Self::Files {
+            train,
+            val,
+            options,
+            fraction,
+            seed: config.seed,
+        })
     }
 
     /// The name of the cache entry: changes with everything that the token files depend on.
@@ -232,7 +284,13 @@ impl Data {
         let mut parts = vec![CACHE_VERSION.to_string(), env!("CARGO_PKG_VERSION").into(), tokenizer];
         match self {
             Self::Corpus { stories, validation } => parts.push(format!("corpus {stories} {validation}")),
-            Self::Files { train, val, options, fraction, seed } => {
+            Self::Files {
+                train,
+                val,
+                options,
+                fraction,
+                seed,
+            } => {
                 for sources in [train, val] {
                     let fingerprint: Option<Fingerprint> = sources_fingerprint(sources)?;
                     parts.push(fingerprint.expect("standard input was saved to a file").to_string());
@@ -252,13 +310,24 @@ impl Data {
                     Part::Val => VALIDATION_STORIES..VALIDATION_STORIES + validation,
                 };
                 Box::new(range.map(move |index| {
-                    Ok(Document { text: corpus.story(index).text, source: CORPUS.into(), line: index + 1, ends: true })
+                    Ok(Document {
+                        text: corpus.story(index).text,
+                        source: CORPUS.into(),
+                        line: index + 1,
+                        ends: true,
+                    })
                 }))
             }
             Self::Files { val, options, .. } if !val.is_empty() && part == Part::Val => {
                 Box::new(Documents::of(val.clone(), options))
             }
-            Self::Files { train, options, fraction, seed, .. } => {
+            Self::Files {
+                train,
+                options,
+                fraction,
+                seed,
+                ..
+            } => {
                 let mut split = Split::new(train, *fraction, *seed)?;
                 Box::new(Documents::of(train.clone(), options).filter_map(move |document| {
                     let divided = document.map(|document| split.divide(document));
@@ -319,10 +388,19 @@ fn write(
         Err(foretoken_formats::Error::Exists { .. }) => return Ok(()),
         created => created?,
     };
-    let mut encoder = Encoder { data, tokenizer, threads, listen, bytes: 0 };
+    let mut encoder = Encoder {
+        data,
+        tokenizer,
+        threads,
+        listen,
+        bytes: 0,
+    };
     let [train_documents, train_bytes, train_tokens] = encoder.write(&mut dir, TRAIN, Part::Train)?;
-    let [val_documents, val_bytes, val_tokens] =
-        if data.has_validation() { encoder.write(&mut dir, VAL, Part::Val)? } else { [0; 3] };
+    let [val_documents, val_bytes, val_tokens] = if data.has_validation() {
+        encoder.write(&mut dir, VAL, Part::Val)?
+    } else {
+        [0; 3]
+    };
     let summary = DataSummary {
         train_documents,
         train_bytes,
@@ -333,7 +411,9 @@ fn write(
         floor_bits_per_byte: data.floor(),
     };
     dir.file(TOKENIZER, |w| w.write_all(&tokenizer.to_json()))?;
-    dir.file(SUMMARY, |w| w.write_all(&serde_json::to_vec_pretty(&summary).expect("plain fields")))?;
+    dir.file(SUMMARY, |w| {
+        w.write_all(&serde_json::to_vec_pretty(&summary).expect("plain fields"))
+    })?;
     match dir.commit(serde_json::Map::new()) {
         Ok(_) | Err(foretoken_formats::Error::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -402,7 +482,11 @@ impl From<foretoken_text::Error> for Failure {
 /// Ids, little-endian, as [`Tokens`] maps them.
 fn write_ids(w: &mut dyn Write, ids: &[u32], wide: bool) -> std::io::Result<()> {
     for &id in ids {
-        if wide { w.write_all(&id.to_le_bytes())? } else { w.write_all(&(id as u16).to_le_bytes())? }
+        if wide {
+            w.write_all(&id.to_le_bytes())?
+        } else {
+            w.write_all(&(id as u16).to_le_bytes())?
+        }
     }
     Ok(())
 }

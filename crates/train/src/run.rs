@@ -1,7 +1,7 @@
 //! A run: its directory, and the loop.
 
-use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::chart;
+use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::metrics::{Metrics, resident_memory};
@@ -113,7 +113,12 @@ impl Run {
         };
         let (data, mut trainer) = build(&config, cache, pool, listen)?;
         if let Some(checkpoint) = &checkpoint {
-            same("the training data", checkpoint, &data.fingerprint, &checkpoint.state.data)?;
+            same(
+                "the training data",
+                checkpoint,
+                &data.fingerprint,
+                &checkpoint.state.data,
+            )?;
             let tokenizer = data.tokenizer.fingerprint().to_string();
             same("the tokenizer", checkpoint, &tokenizer, &checkpoint.state.tokenizer)?;
             checkpoint.restore(&mut trainer)?;
@@ -130,8 +135,10 @@ impl Run {
     /// There is none, or it does not parse.
     pub fn config(dir: &Path) -> Result<RunConfig, Error> {
         let path = dir.join(CONFIG);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|_| Error::NoRun { path: dir.into(), expected: "a file run.toml, as `foretoken train` writes it" })?;
+        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun {
+            path: dir.into(),
+            expected: "a file run.toml, as `foretoken train` writes it",
+        })?;
         RunConfig::from_toml(&text, &path.display().to_string())
     }
 
@@ -163,7 +170,15 @@ impl Run {
         let log = AppendLog::open(dir.join(METRICS), |line| {
             serde_json::from_str::<Metrics>(line).is_ok_and(|metrics| metrics.step <= state.step)
         })?;
-        Ok(Self { dir: dir.into(), data, trainer, resumed, state, log, limit: None })
+        Ok(Self {
+            dir: dir.into(),
+            data,
+            trainer,
+            resumed,
+            state,
+            log,
+            limit: None,
+        })
     }
 
     /// The machine's limit, against which every step is measured.
@@ -186,9 +201,17 @@ impl Run {
     /// # Errors
     /// A damaged token file, a gradient that is never finite, a disk that does not take the last checkpoint. Where the
     /// disk refuses an earlier one, a warning is told and training goes on.
-    pub fn train(&mut self, pool: &Pool, stop: &AtomicBool, listen: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, Error> {
+    pub fn train(
+        &mut self,
+        pool: &Pool,
+        stop: &AtomicBool,
+        listen: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, Error> {
         let config = self.trainer.config().clone();
-        let clock = Clock { begun: Instant::now(), before: self.state.time_s };
+        let clock = Clock {
+            begun: Instant::now(),
+            before: self.state.time_s,
+        };
         let due = |every: Option<u64>, step: u64| every.is_some_and(|every| every > 0 && step % every == 0);
         let mut outcome = Outcome::Finished;
         let mut saved = self.resumed.is_some();
@@ -204,14 +227,22 @@ impl Run {
             self.state.time_s = metrics.time_s;
             metrics.memory = resident_memory().map(|(now, _)| now);
             if let Err(error) = self.log.append(&metrics.to_line()) {
-                listen(Event::Warning(format!("{error}; training goes on, this step is missing in {METRICS}")));
+                listen(Event::Warning(format!(
+                    "{error}; training goes on, this step is missing in {METRICS}"
+                )));
             }
             listen(Event::Step(&metrics));
             if self.state.skipped_in_a_row > 0 {
-                let message = format!("step {step}: the gradient is not finite; the step is skipped ({} so far)", self.state.skipped);
+                let message = format!(
+                    "step {step}: the gradient is not finite; the step is skipped ({} so far)",
+                    self.state.skipped
+                );
                 listen(Event::Warning(message));
                 if self.state.skipped_in_a_row >= HOPELESS {
-                    return Err(Error::NotFinite { step, skipped: HOPELESS });
+                    return Err(Error::NotFinite {
+                        step,
+                        skipped: HOPELESS,
+                    });
                 }
             }
             if due(config.sample_every, step) || (last && config.sample_every != Some(0)) {
@@ -224,7 +255,9 @@ impl Run {
                 match self.save(is_best, listen) {
                     Ok(()) => saved = true,
                     Err(error) if !last && !asked && !impatient => {
-                        let message = format!("no checkpoint at step {step}: {error}; older ones are untouched, training goes on");
+                        let message = format!(
+                            "no checkpoint at step {step}: {error}; older ones are untouched, training goes on"
+                        );
                         listen(Event::Warning(message));
                     }
                     Err(error) => return Err(error),
@@ -289,8 +322,15 @@ impl Run {
         // The log first: a checkpoint never knows of a step that the log forgot.
         self.log.sync()?;
         let path = checkpoint::save(&self.dir, &self.trainer, &self.data.tokenizer, &self.state, is_best)?;
-        checkpoint::prune(&self.dir, self.trainer.config().keep, self.state.best.map(|(_, step)| step));
-        listen(Event::Checkpoint { path: &path, best: is_best });
+        checkpoint::prune(
+            &self.dir,
+            self.trainer.config().keep,
+            self.state.best.map(|(_, step)| step),
+        );
+        listen(Event::Checkpoint {
+            path: &path,
+            best: is_best,
+        });
         Ok(())
     }
 
@@ -311,8 +351,14 @@ impl Run {
     /// The log cannot be read.
     pub fn metrics(&self) -> Result<Vec<Metrics>, Error> {
         let path = self.dir.join(METRICS);
-        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun { path, expected: "the log of a run" })?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun {
+            path,
+            expected: "the log of a run",
+        })?;
+        Ok(text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 }
 
@@ -363,6 +409,10 @@ fn save_stdin(config: &mut RunConfig, dir: &Path) -> Result<(), Error> {
     let path = dir.join(STDIN);
     durable::write_file(&path, |w| std::io::copy(&mut std::io::stdin().lock(), w).map(|_| ()))?;
     let path = path.display().to_string();
-    config.data.iter_mut().filter(|name| *name == "-").for_each(|name| name.clone_from(&path));
+    config
+        .data
+        .iter_mut()
+        .filter(|name| *name == "-")
+        .for_each(|name| name.clone_from(&path));
     Ok(())
 }

@@ -46,7 +46,13 @@ impl LearningRate {
     /// assert!((rate.at(103) - 0.1).abs() < 1e-12);
     /// ```
     pub fn at(&self, step: u64) -> f64 {
-        let Self { lr, min_lr, warmup, steps, .. } = *self;
+        let Self {
+            lr,
+            min_lr,
+            warmup,
+            steps,
+            ..
+        } = *self;
         if step < warmup {
             return lr * (step + 1) as f64 / (warmup + 1) as f64;
         }
@@ -67,13 +73,28 @@ mod tests {
     #[test]
     fn every_shape_starts_and_ends_where_it_says() {
         for schedule in [Schedule::Constant, Schedule::Linear, Schedule::Cosine, Schedule::Wsd] {
-            let rate = LearningRate { schedule, lr: 1e-3, min_lr: 1e-4, warmup: 10, steps: 110 };
+            let rate = LearningRate {
+                schedule,
+                lr: 1e-3,
+                min_lr: 1e-4,
+                warmup: 10,
+                steps: 110,
+            };
             assert!((rate.at(10) - 1e-3).abs() < 1e-12, "{schedule:?}");
             let end = if schedule == Schedule::Constant { 1e-3 } else { 1e-4 };
-            assert!((rate.at(110) - end).abs() < 1e-12 && (rate.at(10_000) - end).abs() < 1e-12, "{schedule:?}");
+            assert!(
+                (rate.at(110) - end).abs() < 1e-12 && (rate.at(10_000) - end).abs() < 1e-12,
+                "{schedule:?}"
+            );
             assert!((0..200).all(|s| rate.at(s) > 0.0 && rate.at(s) <= 1e-3 + 1e-15));
         }
-        let wsd = LearningRate { schedule: Schedule::Wsd, lr: 1.0, min_lr: 0.0, warmup: 0, steps: 100 };
+        let wsd = LearningRate {
+            schedule: Schedule::Wsd,
+            lr: 1.0,
+            min_lr: 0.0,
+            warmup: 0,
+            steps: 100,
+        };
         assert_eq!((wsd.at(80), wsd.at(0)), (1.0, 1.0));
         assert!((wsd.at(90) - 0.5).abs() < 1e-12);
     }

@@ -31,8 +31,17 @@ impl Tokens {
     pub fn open(path: &Path, vocab_size: usize) -> Result<Self, Error> {
         let file = MappedFile::open(path)?;
         let wide = id_bytes(vocab_size) == 4;
-        let len = if wide { file.as_u32()?.len() } else { file.as_u16()?.len() };
-        Ok(Self { file, wide, vocab_size, len })
+        let len = if wide {
+            file.as_u32()?.len()
+        } else {
+            file.as_u16()?.len()
+        };
+        Ok(Self {
+            file,
+            wide,
+            vocab_size,
+            len,
+        })
     }
 
     /// Ids there are.
@@ -57,7 +66,9 @@ impl Tokens {
         if self.wide {
             out.copy_from_slice(&self.file.as_u32()?[range]);
         } else {
-            out.iter_mut().zip(&self.file.as_u16()?[range]).for_each(|(id, &word)| *id = word.into());
+            out.iter_mut()
+                .zip(&self.file.as_u16()?[range])
+                .for_each(|(id, &word)| *id = word.into());
         }
         match out.iter().position(|&id| id as usize >= self.vocab_size) {
             None => Ok(()),
@@ -75,7 +86,16 @@ impl Tokens {
     /// # Errors
     /// [`Error::TooShort`].
     pub fn holds(&self, t: usize, part: &'static str, help: &'static str) -> Result<(), Error> {
-        if self.len > t { Ok(()) } else { Err(Error::TooShort { part, tokens: self.len as u64, seq_len: t, help }) }
+        if self.len > t {
+            Ok(())
+        } else {
+            Err(Error::TooShort {
+                part,
+                tokens: self.len as u64,
+                seq_len: t,
+                help,
+            })
+        }
     }
 }
 
@@ -96,7 +116,15 @@ impl Window {
     /// # Errors
     /// See [`Tokens::read`].
     pub fn train(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(tokens, (b, t), Stream { seed, step: index as u32, purpose: TRAIN_WINDOWS })
+        self.fill(
+            tokens,
+            (b, t),
+            Stream {
+                seed,
+                step: index as u32,
+                purpose: TRAIN_WINDOWS,
+            },
+        )
     }
 
     /// Evaluation batch `index`: the same windows at every evaluation.
@@ -104,7 +132,15 @@ impl Window {
     /// # Errors
     /// See [`Tokens::read`].
     pub fn eval(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(tokens, (b, t), Stream { seed, step: index as u32, purpose: EVAL_WINDOWS })
+        self.fill(
+            tokens,
+            (b, t),
+            Stream {
+                seed,
+                step: index as u32,
+                purpose: EVAL_WINDOWS,
+            },
+        )
     }
 
     fn fill(&mut self, tokens: &Tokens, (b, t): (usize, usize), stream: Stream) -> Result<(), Error> {

@@ -79,8 +79,16 @@ impl Trainer {
         for k in 0..accum {
             let index = self.step * accum + k;
             self.window.train(tokens, (b, t), self.config.seed, index)?;
-            let batch = Batch { b, t, ids: &self.window.ids, targets: &self.window.targets };
-            let dropout = Some(DropoutSeed { seed: self.config.seed, micro_batch: index as u32 });
+            let batch = Batch {
+                b,
+                t,
+                ids: &self.window.ids,
+                targets: &self.window.targets,
+            };
+            let dropout = Some(DropoutSeed {
+                seed: self.config.seed,
+                micro_batch: index as u32,
+            });
             let (model, weights, arena, losses) = (&self.model, &self.weights, &mut self.arena, &mut self.losses);
             self.gradients.add(pool, |gradients| {
                 let scale = (1.0 / count) as f32;
@@ -103,7 +111,11 @@ impl Trainer {
             self.skipped += 1;
             self.skipped_in_a_row += 1;
         }
-        Ok(StepOutcome { train_loss: total / count, lr, update })
+        Ok(StepOutcome {
+            train_loss: total / count,
+            lr,
+            update,
+        })
     }
 
     /// Mean loss in nats over `eval_batches` windows, the same at every call.
@@ -115,8 +127,14 @@ impl Trainer {
         let mut total = 0.0;
         for index in 0..self.config.eval_batches as u64 {
             self.window.eval(tokens, (b, t), self.config.seed, index)?;
-            let batch = Batch { b, t, ids: &self.window.ids, targets: &self.window.targets };
-            self.model.losses(pool, &self.weights, &mut self.arena, &batch, &mut self.losses);
+            let batch = Batch {
+                b,
+                t,
+                ids: &self.window.ids,
+                targets: &self.window.targets,
+            };
+            self.model
+                .losses(pool, &self.weights, &mut self.arena, &batch, &mut self.losses);
             total += sum(&self.losses);
         }
         Ok(total / (self.config.eval_batches * b * t) as f64)

@@ -6,9 +6,9 @@ mod particle;
 mod pen;
 mod random;
 mod tale;
-mod world;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use std::fmt;
 use std::ops::Range;
@@ -256,6 +256,10 @@ pub struct Entropy {
 impl Entropy {
     /// Bits per byte: 0 for no stories.
     pub fn bits_per_byte(&self) -> f64 {
-        if self.bytes == 0 { 0.0 } else { self.bits / self.bytes as f64 }
+        if self.bytes == 0 {
+            0.0
+        } else {
+            self.bits / self.bytes as f64
+        }
     }
 }

@@ -247,12 +247,21 @@ impl Tale {
         // First the kind, so that a kind with many candidates is not asked more often; then one of its kind.
         let mut weights = QuestionKind::WEIGHTS;
         for kind in QuestionKind::ALL {
-            if !questions.as_slice().iter().any(|(ask, _)| QuestionKind::of(*ask) == kind) {
+            if !questions
+                .as_slice()
+                .iter()
+                .any(|(ask, _)| QuestionKind::of(*ask) == kind)
+            {
                 weights[kind as usize] = 0;
             }
         }
         let kind = QuestionKind::ALL[pen.weigh(&weights)];
-        let of_kind = || questions.as_slice().iter().filter(|(ask, _)| QuestionKind::of(*ask) == kind);
+        let of_kind = || {
+            questions
+                .as_slice()
+                .iter()
+                .filter(|(ask, _)| QuestionKind::of(*ask) == kind)
+        };
         let &(ask, event) = of_kind().nth(pen.choose(of_kind().count())).expect("below its count");
         let (question, answer) = (self.lexicon.question)(ask);
         let (question_label, answer_label) = self.lexicon.labels;
@@ -341,7 +350,11 @@ impl Tale {
                 let name = self.name(pen, event.a, now);
                 if self.topic == Some(event.a) && self.clear(event.a) {
                     let Some(_) = lexicon.pronouns else { return None };
-                    return Some(if now.fresh { self.pronoun(event.a, 0) } else { self.pronoun(event.a, 1) });
+                    return Some(if now.fresh {
+                        self.pronoun(event.a, 0)
+                    } else {
+                        self.pronoun(event.a, 1)
+                    });
                 }
                 now.topic = Some(event.a);
                 name
@@ -374,7 +387,11 @@ impl Tale {
             "s" => {
                 let thing = &mut self.world.things.as_mut_slice()[usize::from(event.t)];
                 let place = self.world.places.as_slice()[usize::from(thing.spot_place)];
-                let spots = if place.indoors { lexicon.indoor_spots } else { lexicon.outdoor_spots };
+                let spots = if place.indoors {
+                    lexicon.indoor_spots
+                } else {
+                    lexicon.outdoor_spots
+                };
                 spots[settle(&mut thing.spot, pen, limits.cut(spots.len(), 1))]
             }
             "f" => lexicon.foods[settle(&mut self.world.food, pen, limits.cut(lexicon.foods.len(), 1))],
@@ -406,13 +423,19 @@ impl Tale {
 
     /// 0 for girls' names, 1 for boys'.
     fn gender(&self, who: u8) -> usize {
-        let name = self.world.people.as_slice()[usize::from(who)].name.expect("a person is named first");
+        let name = self.world.people.as_slice()[usize::from(who)]
+            .name
+            .expect("a person is named first");
         usize::from(usize::from(name) >= self.lexicon.names.len() / 2)
     }
 
     /// The pronoun of a person: 0 and 1 as the subject, at the beginning of a sentence and elsewhere, 2 as the object.
     fn pronoun(&self, who: u8, case: usize) -> &'static str {
-        let pronouns = self.lexicon.pronouns.as_ref().expect("only forms of a language with pronouns ask for one");
+        let pronouns = self
+            .lexicon
+            .pronouns
+            .as_ref()
+            .expect("only forms of a language with pronouns ask for one");
         let of = &pronouns[self.gender(who)];
         [of.subject_first, of.subject, of.object][case]
     }

@@ -216,7 +216,11 @@ impl World {
                 self.people.as_mut_slice()[usize::from(a)].place = p;
                 self.people.as_mut_slice()[usize::from(b)].place = p;
             }
-            Kind::GoAll => self.people.as_mut_slice().iter_mut().for_each(|person| person.place = p),
+            Kind::GoAll => self
+                .people
+                .as_mut_slice()
+                .iter_mut()
+                .for_each(|person| person.place = p),
             _ => {}
         }
         self.past.push(event);
@@ -399,7 +403,11 @@ impl World {
                         });
                     }
                     if count(&|e| e.kind == event.kind) == 1 {
-                        ask(if event.kind == Kind::Glad { Ask::WhoGlad } else { Ask::WhoSad });
+                        ask(if event.kind == Kind::Glad {
+                            Ask::WhoGlad
+                        } else {
+                            Ask::WhoSad
+                        });
                     }
                 }
                 _ => {}

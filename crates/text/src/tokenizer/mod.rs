@@ -172,7 +172,10 @@ impl Tokenizer {
     /// The tokeniser of characters: these in the order of their code points, then the bytes of all others.
     fn char(chars: BTreeSet<char>) -> Tokenizer {
         let mut tokens = Tokens::default();
-        let mut encoder = Chars { ids: HashMap::default(), fallback: Box::new([NO_TOKEN; 256]) };
+        let mut encoder = Chars {
+            ids: HashMap::default(),
+            fallback: Box::new([NO_TOKEN; 256]),
+        };
         for c in chars {
             encoder.ids.insert(c, tokens.len() as u32);
             tokens.push(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -206,7 +209,12 @@ impl Tokenizer {
     fn with_end(mut tokens: Tokens, encoder: Encoder) -> Tokenizer {
         let eos = tokens.len() as u32;
         tokens.push(END_OF_TEXT.as_bytes());
-        Tokenizer { tokens, special: vec![(eos, END_OF_TEXT.to_owned())], eos, encoder }
+        Tokenizer {
+            tokens,
+            special: vec![(eos, END_OF_TEXT.to_owned())],
+            eos,
+            encoder,
+        }
     }
 
     /// Reads a `tokenizer.json`.
@@ -214,7 +222,10 @@ impl Tokenizer {
     /// # Errors
     /// Where the file cannot be read, and those of [`from_bytes`](Tokenizer::from_bytes).
     pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = std::fs::File::open(path).map_err(io)?;
         let mut bytes = Vec::new();
         // One byte past the limit, whatever length the system tells.
@@ -327,6 +338,9 @@ impl Tokenizer {
     }
 
     fn unknown(&self, id: u32) -> Error {
-        Error::UnknownId { id, vocab_size: self.vocab_size() }
+        Error::UnknownId {
+            id,
+            vocab_size: self.vocab_size(),
+        }
     }
 }
