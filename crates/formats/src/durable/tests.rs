@@ -329,6 +329,15 @@ fn the_disk_is_asked_for_room_before_anything_is_written() {
 }
 
 #[test]
+fn a_bare_name_is_in_the_current_directory() {
+    assert_eq!(parent(Path::new("latest")), Path::new("."));
+    assert_eq!(parent(Path::new("runs/latest")), Path::new("runs"));
+    assert!(is_temporary(temporary(Path::new("latest")).unwrap().as_os_str()));
+    assert!(matches!(write_bytes("..", b""), Err(Error::NotAFile { .. })));
+    assert!(matches!(DurableDir::create("none/.."), Err(Error::Io { .. })));
+}
+
+#[test]
 fn leftovers_of_killed_processes_are_removed_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| fs::write(dir.path().join(name), "x").unwrap();
