@@ -46,7 +46,8 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T>
         path: path.to_owned(),
         line,
         column,
-        message: crate::error::shown(message),
+        // A name from the file may hold what moves a terminal's cursor.
+        message: crate::error::shown(message).replace(char::is_control, "\u{fffd}"),
     };
     if is_git_lfs_pointer(bytes) {
         return Err(Error::GitLfsPointer { path: path.to_owned() });
@@ -124,6 +125,26 @@ mod tests {
         }
         assert!(matches!(read("", 64), Err(Error::Json { line: 1, .. })));
         assert!(matches!(read("{} {}", 64), Err(Error::Json { .. })));
+    }
+
+    #[test]
+    fn messages_hold_no_control_characters() {
+        #[derive(Debug, serde::Deserialize)]
+        enum Kind {
+            #[serde(rename = "gpt2")]
+            Gpt2,
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::fs::write(&path, r#""\u001b[2J""#).unwrap();
+        match read_bounded::<Kind>(&path, 64) {
+            Err(Error::Json { message, .. }) => {
+                assert!(message.contains("\u{fffd}[2J") && message.contains("gpt2"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        std::fs::write(&path, r#""gpt2""#).unwrap();
+        assert!(matches!(read_bounded(&path, 64), Ok(Kind::Gpt2)));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const MAX_STRING_BYTES: usize = 1 << 23;
 
 /// The key that is no tensor.
 pub(super) const METADATA: &str = "__metadata__";
+/// The format nests three levels deep; this leaves room for entries that are skipped.
+const MAX_DEPTH: usize = 64;
 /// No number of a header has more digits than a `u64`; this leaves room for fractions in entries that are skipped.
 const MAX_NUMBER_BYTES: usize = 64;
 
@@ -139,11 +141,11 @@ fn header_text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
         .map_err(|error| malformed(path, format!("byte {} is not UTF-8", 8 + error.valid_up_to())))
 }
 
-/// One look at the text before it is parsed: with bounded strings and numbers the parser's buffers are bounded too.
+/// One look at the text before it is parsed: with bounded strings, numbers and depth the parser's buffers are bounded.
 fn scan(text: &str) -> std::result::Result<(), String> {
     let mut string: Option<usize> = None; // bytes since the opening quote
     let mut escaped = false;
-    let mut number = 0;
+    let (mut number, mut depth) = (0, 0_usize);
     for (at, byte) in text.bytes().enumerate() {
         if let Some(length) = &mut string {
             *length += 1;
@@ -172,6 +174,14 @@ fn scan(text: &str) -> std::result::Result<(), String> {
             }
         } else {
             number = 0;
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > MAX_DEPTH {
+                return Err(format!("it nests deeper than {MAX_DEPTH} levels at byte {}", 8 + at));
+            }
         }
     }
     Ok(())
