@@ -36,6 +36,7 @@ mod matvec;
 mod pool;
 mod random;
 mod simd;
+mod softmax;
 
 pub use adamw::{AdamW, adamw, adamw_reference, add_in_place, sum_of_squares, zero};
 pub use attention::{AttentionDims, attention_backward, attention_cached, attention_forward, attention_reference};
@@ -50,3 +51,4 @@ pub use matmul::{DEPTH, Epilogue, Mat, matmul, matmul_bias_gelu, matmul_referenc
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_transposed};
 pub use pool::Pool;
 pub use random::{Stream, philox4x32};
+pub use softmax::softmax_weights;

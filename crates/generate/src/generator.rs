@@ -1,0 +1,242 @@
+//! A prompt, and the texts that follow it.
+
+use crate::error::Error;
+use crate::sampler::{Sampler, Token, check_ids};
+use crate::sampling::Sampling;
+use foretoken_kernels::Pool;
+use foretoken_model::{DecodeState, Model};
+
+/// What is generated, and where it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// How a token is chosen.
+    pub sampling: Sampling,
+    /// The same seed gives the same text.
+    pub seed: u64,
+    /// Tokens after which a text ends at the latest.
+    pub max_tokens: usize,
+    /// Tokens that end a text. They are not part of it.
+    pub end: Vec<u32>,
+}
+
+/// What became of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Tokens the model has read: the prompt's last.
+    pub used: usize,
+    /// Tokens before them that did not fit its context.
+    pub dropped: usize,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model gave this end token.
+    End(u32),
+    /// [`Options::max_tokens`] was reached.
+    MaxTokens,
+}
+
+/// Reads a prompt once and generates any number of texts after it.
+///
+/// **Past the context.** GPT-2's positions are absolute and end at n_positions (C): what is cached cannot move. When the
+/// context is full, the newest C/2 tokens are read again from position 0 and the text goes on from there. The text has no
+/// seam but that the model forgets what lies further back; it always sees between C/2 and C tokens. C/2 tokens are read
+/// again for every C/2 generated, so a token costs one decode and, spread out, one token of prefill.
+///
+/// ```
+/// use foretoken_generate::{Generator, Options, Sampling};
+/// use foretoken_kernels::Pool;
+/// use foretoken_model::{init, registry};
+///
+/// let model = registry::from_config(&serde_json::json!({
+///     "model_type": "gpt2", "vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3,
+/// }))?;
+/// let (pool, weights) = (Pool::new(1)?, init(model.params(), 42)?);
+/// let mut generator = Generator::new(&*model, &pool, &weights)?;
+/// generator.prompt(&[1, 2, 3], None)?;
+/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![] };
+/// for index in 0..2 {
+///     let ids: Vec<u32> = generator.sample(&options, index)?.map(|token| Ok(token?.id)).collect::<Result<_, foretoken_generate::Error>>()?;
+///     assert_eq!(ids.len(), 20); // more than the context of 8
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Generator<'a> {
+    model: &'a dyn Model,
+    pool: &'a Pool,
+    weights: &'a [f32],
+    state: DecodeState,
+    /// The prompt's tokens that were used, then those of the text that is being generated.
+    ids: Vec<u32>,
+    prompt: usize,
+    prompt_logits: Vec<f32>,
+    logits: Vec<f32>,
+    /// Whether the state still begins with the prompt's keys and values.
+    holds_prompt: bool,
+}
+
+impl<'a> Generator<'a> {
+    /// Takes memory for the keys and values of a full context; pages of it are resident once they are used.
+    ///
+    /// `weights` is an arena of `model.params()`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the allocator refuses.
+    pub fn new(model: &'a dyn Model, pool: &'a Pool, weights: &'a [f32]) -> Result<Self, Error> {
+        let dims = model.dims();
+        Ok(Self {
+            model,
+            pool,
+            weights,
+            state: model.decode_state(dims.n_positions)?,
+            ids: Vec::new(),
+            prompt: 0,
+            prompt_logits: vec![0.0; dims.vocab_size],
+            logits: vec![0.0; dims.vocab_size],
+            holds_prompt: false,
+        })
+    }
+
+    /// Reads a prompt in place of the one before. Of a prompt longer than the context, the last n_positions tokens are
+    /// used; an empty one is `begin` alone (GPT-2's custom: its end token).
+    ///
+    /// # Errors
+    /// [`Error::Token`] where an id is not below V, [`Error::EmptyPrompt`] where there is neither a token nor `begin`.
+    pub fn prompt(&mut self, ids: &[u32], begin: Option<u32>) -> Result<Prompt, Error> {
+        let ids = if ids.is_empty() { begin.as_slice() } else { ids };
+        if ids.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        check_ids(ids, self.model.dims().vocab_size)?;
+        let dropped = ids.len().saturating_sub(self.state.capacity());
+        self.ids.clear();
+        self.ids.extend_from_slice(&ids[dropped..]);
+        self.prompt = self.ids.len();
+        self.read_prompt();
+        Ok(Prompt {
+            used: self.prompt,
+            dropped,
+        })
+    }
+
+    /// Begins the `index`-th text after the prompt.
+    ///
+    /// Text `index` is the same whether others were generated before it or not. The prompt is not read again unless
+    /// the text before it went past the context.
+    ///
+    /// # Errors
+    /// [`Error::Sampling`] where a parameter means nothing, [`Error::EmptyPrompt`] before the first
+    /// [`Generator::prompt`].
+    pub fn sample<'g>(&'g mut self, options: &'g Options, index: u32) -> Result<Generation<'g, 'a>, Error> {
+        let sampler = Sampler::new(options.sampling, options.seed, index)?;
+        if self.prompt == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        self.ids.truncate(self.prompt);
+        if self.holds_prompt {
+            self.state.truncate(self.prompt);
+        } else {
+            self.read_prompt();
+        }
+        self.logits.copy_from_slice(&self.prompt_logits);
+        Ok(Generation {
+            generator: self,
+            sampler,
+            options,
+            pending: None,
+            finish: None,
+            failed: false,
+        })
+    }
+
+    fn read_prompt(&mut self) {
+        self.state.truncate(0);
+        let ids = &self.ids[..self.prompt];
+        self.model
+            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.prompt_logits);
+        self.holds_prompt = true;
+    }
+
+    /// Appends a token; `self.logits` become those that follow it.
+    fn push(&mut self, id: u32) {
+        self.ids.push(id);
+        let mut new = 1;
+        if self.state.len() == self.state.capacity() {
+            self.state.truncate(0);
+            self.holds_prompt = false;
+            new = (self.state.capacity() / 2).max(1);
+        }
+        let ids = &self.ids[self.ids.len() - new..];
+        self.model
+            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.logits);
+    }
+}
+
+/// A text that is being generated: an iterator of its tokens.
+///
+/// It ends after [`Options::max_tokens`], before an end token, or after an error. A token is fed back to the model when the
+/// next one is asked for, so that it can be shown at once, and the last one costs nothing.
+#[derive(Debug)]
+pub struct Generation<'g, 'a> {
+    generator: &'g mut Generator<'a>,
+    sampler: Sampler,
+    options: &'g Options,
+    /// The token that was given last: the model has not read it yet.
+    pending: Option<u32>,
+    finish: Option<Finish>,
+    failed: bool,
+}
+
+impl Generation<'_, '_> {
+    /// Why the text ended; `None` while it goes on, and after an error.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    fn generated(&self) -> usize {
+        self.generator.ids.len() - self.generator.prompt + usize::from(self.pending.is_some())
+    }
+}
+
+impl Iterator for Generation<'_, '_> {
+    type Item = Result<Token, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.finish.is_some() {
+            return None;
+        }
+        if self.generated() >= self.options.max_tokens {
+            self.finish = Some(Finish::MaxTokens);
+            return None;
+        }
+        if let Some(id) = self.pending.take() {
+            self.generator.push(id);
+        }
+        let Generator {
+            ids,
+            logits,
+            pool,
+            state,
+            ..
+        } = &*self.generator;
+        let history = &ids[ids.len().saturating_sub(state.capacity())..];
+        match self.sampler.sample(pool, logits, history) {
+            Ok(token) if self.options.end.contains(&token.id) => {
+                self.finish = Some(Finish::End(token.id));
+                None
+            }
+            Ok(token) => {
+                self.pending = Some(token.id);
+                Some(Ok(token))
+            }
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Generation<'_, '_> {}
