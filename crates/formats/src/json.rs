@@ -20,7 +20,10 @@ pub fn read_bounded<T: DeserializeOwned>(path: impl AsRef<Path>, max_bytes: u64)
 }
 
 /// The bytes of `path`, at most `max_bytes`.
-pub(crate) fn read_bytes(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// It is not a file that can be read, or is larger.
+pub fn read_bytes(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let too_large = |found| Error::TooLarge {
         path: path.to_owned(),
         found,

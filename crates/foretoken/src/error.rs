@@ -1,0 +1,58 @@
+//! What can go wrong between a path and a text.
+
+use std::path::PathBuf;
+
+/// Why a model cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no model at a path.
+    #[error("{} holds no model: expected a run, a checkpoint, or a directory with config.json and model.safetensors", .path.display())]
+    NoModel {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No run was made yet.
+    #[error("there is no run in {}: train one first (`foretoken train`), or name a model with --model", .path.display())]
+    NoRun {
+        /// Where runs are looked for.
+        path: PathBuf,
+    },
+    /// A directory without a tokeniser.
+    #[error("{} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt", .path.display())]
+    NoTokenizer {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The tokeniser has ids that the model does not.
+    #[error(
+        "the tokenizer in {} has {tokenizer} tokens, but the model's vocab_size is {model}: they do not belong together",
+        .path.display()
+    )]
+    Tokenizer {
+        /// The directory.
+        path: PathBuf,
+        /// Tokens of the tokeniser.
+        tokenizer: usize,
+        /// V of the model.
+        model: usize,
+    },
+    /// A text without a single token to score.
+    #[error("the text is empty: there is nothing to score")]
+    Empty,
+    /// The machine.
+    #[error("{0}")]
+    Machine(String),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] foretoken_model::Error),
+    /// Files.
+    #[error(transparent)]
+    File(#[from] foretoken_formats::Error),
+    /// Text and tokenisers.
+    #[error(transparent)]
+    Text(#[from] foretoken_text::Error),
+    /// Sampling.
+    #[error(transparent)]
+    Generate(#[from] foretoken_generate::Error),
+}

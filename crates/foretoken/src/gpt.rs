@@ -1,0 +1,135 @@
+//! A model, its weights and its tokeniser, ready to use.
+
+use crate::error::Error;
+use crate::locate::locate;
+use crate::write::{GenerateOptions, Text, write};
+use foretoken_formats::durable::{self, MANIFEST};
+use foretoken_formats::{json, safetensors};
+use foretoken_kernels::{Buffer, Pool};
+use foretoken_model::{Model, load, registry};
+use foretoken_text::Tokenizer;
+use std::path::{Path, PathBuf};
+
+/// The largest `config.json` that is read.
+const CONFIG_BYTES: u64 = 1 << 20;
+
+/// An opened model.
+#[derive(Debug)]
+pub struct Gpt {
+    path: PathBuf,
+    model: Box<dyn Model>,
+    weights: Buffer,
+    tokenizer: Tokenizer,
+    pool: Pool,
+}
+
+/// Opens a run, a checkpoint or a directory in Hugging Face's layout, to run on all cores.
+///
+/// # Errors
+/// There is no model, it is damaged or incomplete, tokeniser and model do not belong together, or there is no memory.
+pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    open_with(path, Pool::new(threads).map_err(Error::Machine)?)
+}
+
+/// [`open`] on a given pool.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
+    let dir = locate(path.as_ref())?;
+    if dir.join(MANIFEST).exists() {
+        durable::verify_dir(&dir)?;
+    }
+    let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
+    let tokenizer = read_tokenizer(&dir)?;
+    let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
+    if tokens > vocab_size {
+        return Err(Error::Tokenizer {
+            path: dir,
+            tokenizer: tokens,
+            model: vocab_size,
+        });
+    }
+    let weights = load(model.params(), &safetensors::open_model_dir(&dir)?)?;
+    Ok(Gpt {
+        path: dir,
+        model,
+        weights,
+        tokenizer,
+        pool,
+    })
+}
+
+fn read_tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
+    let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| dir.join(name));
+    if json.exists() {
+        return Ok(Tokenizer::from_file(&json)?);
+    }
+    if vocab.exists() && merges.exists() {
+        let read = |path: &Path| json::read_bytes(path, foretoken_text::LARGEST_FILE);
+        return Ok(Tokenizer::from_gpt2(&read(&vocab)?, &read(&merges)?)?);
+    }
+    Err(Error::NoTokenizer { path: dir.to_owned() })
+}
+
+impl Gpt {
+    /// The directory it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The architecture.
+    pub fn model(&self) -> &dyn Model {
+        &*self.model
+    }
+
+    /// The weights, an arena of the model's parameters.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The tokeniser.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The threads it runs on.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The text that follows a prompt.
+    ///
+    /// # Errors
+    /// Options that mean nothing, no memory.
+    pub fn generate(&self, prompt: &str, options: &GenerateOptions) -> Result<String, Error> {
+        let mut text = String::new();
+        self.stream(prompt, options, |part| {
+            text.push_str(part);
+            true
+        })?;
+        Ok(text)
+    }
+
+    /// Gives the text that follows a prompt part by part, each as soon as it is sure: never half a character, nothing that
+    /// could be the beginning of a stop string. `on_text` ends it by returning false.
+    ///
+    /// # Errors
+    /// As [`Gpt::generate`].
+    pub fn stream(
+        &self,
+        prompt: &str,
+        options: &GenerateOptions,
+        on_text: impl FnMut(&str) -> bool,
+    ) -> Result<Text, Error> {
+        write(
+            (&*self.model, &self.weights),
+            &self.tokenizer,
+            &self.pool,
+            prompt,
+            options,
+            on_text,
+        )
+    }
+}

@@ -1,0 +1,41 @@
+//! From what a user names to a directory with a model.
+
+use crate::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Whether a directory is a run, as `foretoken train` makes it.
+pub fn is_run(path: &Path) -> bool {
+    path.join("run.toml").is_file()
+}
+
+/// The directory that holds `config.json`: the path itself, or the newest checkpoint of a run.
+///
+/// # Errors
+/// [`Error::NoModel`].
+pub fn locate(path: &Path) -> Result<PathBuf, Error> {
+    let candidates = [path.to_owned(), path.join("latest")];
+    let found = candidates.into_iter().find(|dir| dir.join("config.json").is_file());
+    // The link itself would move under a reader while the run goes on.
+    found
+        .and_then(|dir| dir.canonicalize().ok())
+        .ok_or_else(|| Error::NoModel { path: path.to_owned() })
+}
+
+/// The run in `runs` that was trained last and has a checkpoint.
+///
+/// # Errors
+/// [`Error::NoRun`].
+pub fn latest_run(runs: &Path) -> Result<PathBuf, Error> {
+    let last_trained = |run: &Path| -> Option<SystemTime> {
+        let written = std::fs::metadata(run.join("metrics.jsonl")).ok()?.modified().ok()?;
+        (is_run(run) && locate(run).is_ok()).then_some(written)
+    };
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter_map(|run| Some((last_trained(&run)?, run)))
+        .max()
+        .map(|(_, run)| run)
+        .ok_or_else(|| Error::NoRun { path: runs.to_owned() })
+}
