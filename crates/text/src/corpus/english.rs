@@ -23,6 +23,7 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
             object: "him",
         },
     ]),
+    they: ["They", "they"],
     // "At the" fits all of them.
     places: &[
         outdoors("park"),
@@ -72,19 +73,75 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
     ],
     // Small enough to carry, and of any colour.
     things: &[
-        "kite", "ball", "hat", "scarf", "cup", "drum", "book", "bell", "button", "ribbon", "key", "pencil", //
-        "lantern", "flag", "umbrella", "balloon", "whistle", "marble", "mask", "pinwheel", "flute", "bag", "glove",
+        "kite",
+        "ball",
+        "hat",
+        "scarf",
+        "cup",
+        "drum",
+        "book",
+        "bell",
+        "button",
+        "ribbon",
+        "key",
+        "pencil", //
+        "lantern",
+        "flag",
+        "umbrella",
+        "balloon",
+        "whistle",
+        "marble",
+        "mask",
+        "pinwheel",
+        "flute",
+        "bag",
+        "glove",
         "spoon", //
-        "toy boat", "yo-yo", "top", "doll", "bowl", "purse", "paper fan", "toy train",
+        "toy boat",
+        "yo-yo",
+        "top",
+        "doll",
+        "bowl",
+        "purse",
+        "paper fan",
+        "toy train",
     ],
     colors: &["red", "blue", "yellow", "green", "white", "black", "purple", "brown"],
     foods: &[
-        "a plum", "a pear", "an apple", "a bun", "a cookie", "a sandwich", "a pancake", "a peach", //
-        "a banana", "a carrot", "a boiled egg", "a rice ball", "some soup", "some bread", "some cheese", "some grapes",
+        "a plum",
+        "a pear",
+        "an apple",
+        "a bun",
+        "a cookie",
+        "a sandwich",
+        "a pancake",
+        "a peach", //
+        "a banana",
+        "a carrot",
+        "a boiled egg",
+        "a rice ball",
+        "some soup",
+        "some bread",
+        "some cheese",
+        "some grapes",
     ],
     animals: &[
-        "a cat", "a dog", "a squirrel", "a rabbit", "a sparrow", "a crow", "a fox", "a duck", //
-        "a goose", "a hedgehog", "an owl", "a pigeon", "a mouse", "a pony", "a goat", "a hen",
+        "a cat",
+        "a dog",
+        "a squirrel",
+        "a rabbit",
+        "a sparrow",
+        "a crow",
+        "a fox",
+        "a duck", //
+        "a goose",
+        "a hedgehog",
+        "an owl",
+        "a pigeon",
+        "a mouse",
+        "a pony",
+        "a goat",
+        "a hen",
     ],
     games: &[
         "sang a song",
@@ -106,7 +163,7 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
     ],
     weathers: &["sunny", "rainy", "snowy", "windy", "cloudy", "foggy", "warm", "cold"],
     times: &["morning", "afternoon", "evening"],
-    connectives: ["", "Then ", "After that, ", "Soon "],
+    connectives: ["", "Then ", "After that, ", "A little later, "],
     air: &[
         &["The sky was clear.", "There was not a cloud in the sky."],
         &["Rain was falling softly.", "There were puddles everywhere."],
@@ -147,6 +204,7 @@ fn forms(kind: Kind) -> Words {
         Kind::Find => &[
             "{a} found a {k} {t} {s}.",
             "{a} looked around and found a {k} {t} {s}.",
+            "By chance, {a} found a {k} {t} {s}.",
         ],
         Kind::Bring => &["{a} had a {k} {t} with {m}.", "{a} was carrying a {k} {t}."],
         Kind::Arrive => &["{a} met {b} there.", "{b} was there, too.", "Soon {b} came along."],
@@ -158,7 +216,7 @@ fn forms(kind: Kind) -> Words {
             "{b} liked the {t}, so {A} gave it to {m}.",
         ],
         Kind::Put => &["{+}{a} put the {t} {s}.", "{+}{a} left the {t} {s}."],
-        Kind::Take => &["{+}{a} picked up the {t}.", "{+}{a} saw the {t} and took it."],
+        Kind::Take => &["{+}{a} picked up the {t}.", "{+}{a} came over and took the {t}."],
         Kind::Lose => &["But then {a} lost the {t}.", "But somehow {a} lost the {t}."],
         Kind::Recover => &[
             "Luckily, {a} found the {t} {s}.",
@@ -170,15 +228,15 @@ fn forms(kind: Kind) -> Words {
         ],
         Kind::Go => &["{+}{a} went to the {p}.", "{+}{a} walked on to the {p}."],
         Kind::GoTogether => &[
-            "{+}{A} and {b} went to the {p} together.",
-            "{+}{A} and {b} walked to the {p} side by side.",
+            "{+}{2} went to the {p} together.",
+            "{+}{2} walked to the {p} side by side.",
         ],
         Kind::GoAll => &[
             "Then the three friends went to the {p} together.",
             "The three friends walked to the {p}.",
         ],
         Kind::Follow => &["{+}{a} followed {b} to the {p}.", "{+}{a} came to the {p}, too."],
-        Kind::Play => &["{+}{A} and {b} {d} together."],
+        Kind::Play => &["{+}{2} {d} together."],
         Kind::Eat => &["{+}{a} ate {f}.", "{a} was hungry and ate {f}."],
         Kind::See => &[
             "{+}{a} saw {z}.",
@@ -192,7 +250,6 @@ fn forms(kind: Kind) -> Words {
             "Nobody ever saw the {t} again.",
             "They would look for the {t} again tomorrow.",
         ],
-        Kind::Air | Kind::EndTime | Kind::EndWeather => &[],
     }
 }
 

@@ -4,11 +4,12 @@ mod korean;
 mod lexicon;
 mod particle;
 mod pen;
+mod questions;
 mod random;
 mod tale;
-mod world;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use std::fmt;
 use std::ops::Range;
@@ -86,7 +87,7 @@ impl QuestionKind {
     ];
 
     /// How often a kind is asked where the story allows it: what every story allows is asked less.
-    const WEIGHTS: [u32; 13] = [4, 6, 2, 4, 5, 5, 4, 4, 4, 1, 1, 6, 5];
+    const WEIGHTS: [u32; 13] = [4, 6, 2, 4, 5, 5, 4, 4, 6, 1, 1, 6, 5];
 
     fn of(ask: Ask) -> Self {
         match ask {
@@ -256,6 +257,10 @@ pub struct Entropy {
 impl Entropy {
     /// Bits per byte: 0 for no stories.
     pub fn bits_per_byte(&self) -> f64 {
-        if self.bytes == 0 { 0.0 } else { self.bits / self.bytes as f64 }
+        if self.bytes == 0 {
+            0.0
+        } else {
+            self.bits / self.bytes as f64
+        }
     }
 }

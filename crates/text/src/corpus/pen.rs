@@ -203,7 +203,12 @@ mod tests {
                 break;
             }
         }
-        let expected = [("aa", 1.0 / 16.0), ("abb", 3.0 / 16.0), ("bba", 3.0 / 16.0), ("bbbb", 9.0 / 16.0)];
+        let expected = [
+            ("aa", 1.0 / 16.0),
+            ("abb", 3.0 / 16.0),
+            ("bba", 3.0 / 16.0),
+            ("bbbb", 9.0 / 16.0),
+        ];
         assert_eq!(seen, expected.map(|(text, p)| (text.to_string(), p)));
     }
 

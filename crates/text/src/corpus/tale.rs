@@ -52,8 +52,8 @@ pub(super) struct Tale {
     phase: Phase,
     world: World,
     lexicon: &'static Lexicon,
-    /// The subject of the sentence before, if it was one person and said by name.
-    topic: Option<u8>,
+    /// The subject of the sentence before, one bit a person; 0 if it was nobody, or not said by name.
+    topic: u8,
     /// Who was mentioned in the sentence before, one bit a person.
     mentioned: u8,
     /// The connective the sentence before began with; 0 is none.
@@ -108,7 +108,7 @@ impl Tale {
             phase: Phase::Opening,
             world: World::new(),
             lexicon: &ENGLISH,
-            topic: None,
+            topic: 0,
             mentioned: 0,
             connective: 0,
             len: 0,
@@ -164,7 +164,7 @@ impl Tale {
                 }
                 Phase::Middle { told } => {
                     let (least, most) = self.limits.middle;
-                    if told >= least && (told >= most || pen.choose(3) == 0) {
+                    if told >= least && (told >= most || pen.weigh(&[1, 2]) == 0) {
                         self.phase = Phase::Closing;
                         continue;
                     }
@@ -247,12 +247,21 @@ impl Tale {
         // First the kind, so that a kind with many candidates is not asked more often; then one of its kind.
         let mut weights = QuestionKind::WEIGHTS;
         for kind in QuestionKind::ALL {
-            if !questions.as_slice().iter().any(|(ask, _)| QuestionKind::of(*ask) == kind) {
+            if !questions
+                .as_slice()
+                .iter()
+                .any(|(ask, _)| QuestionKind::of(*ask) == kind)
+            {
                 weights[kind as usize] = 0;
             }
         }
         let kind = QuestionKind::ALL[pen.weigh(&weights)];
-        let of_kind = || questions.as_slice().iter().filter(|(ask, _)| QuestionKind::of(*ask) == kind);
+        let of_kind = || {
+            questions
+                .as_slice()
+                .iter()
+                .filter(|(ask, _)| QuestionKind::of(*ask) == kind)
+        };
         let &(ask, event) = of_kind().nth(pen.choose(of_kind().count())).expect("below its count");
         let (question, answer) = (self.lexicon.question)(ask);
         let (question_label, answer_label) = self.lexicon.labels;
@@ -302,7 +311,7 @@ impl Tale {
     fn write_form(&mut self, pen: &mut impl Pen, form: &'static str, event: Event) {
         let start = self.len;
         let mut now = Sentence {
-            topic: None,
+            topic: 0,
             mentioned: 0,
             connective: 0,
             fresh: true,
@@ -339,15 +348,36 @@ impl Tale {
         Some(match slot {
             "a" => {
                 let name = self.name(pen, event.a, now);
-                if self.topic == Some(event.a) && self.clear(event.a) {
+                if self.topic == 1 << event.a && self.clear(event.a) {
                     let Some(_) = lexicon.pronouns else { return None };
-                    return Some(if now.fresh { self.pronoun(event.a, 0) } else { self.pronoun(event.a, 1) });
+                    return Some(if now.fresh {
+                        self.pronoun(event.a, 0)
+                    } else {
+                        self.pronoun(event.a, 1)
+                    });
                 }
-                now.topic = Some(event.a);
+                now.topic = 1 << event.a;
                 name
             }
             "A" => self.name(pen, event.a, now),
             "b" => self.name(pen, event.b, now),
+            "2" => {
+                let both = 1 << event.a | 1 << event.b;
+                if self.topic == both {
+                    return Some(lexicon.they[usize::from(!now.fresh)]);
+                }
+                let first = self.name(pen, event.a, now);
+                self.put(pen, first);
+                match lexicon.language {
+                    Language::English => self.put(pen, " and "),
+                    Language::Korean => {
+                        self.put(pen, Particle::With.after(first));
+                        self.put(pen, " ");
+                    }
+                }
+                now.topic = both;
+                self.name(pen, event.b, now)
+            }
             "h" => self.pronoun(event.a, 1),
             "m" => self.pronoun(event.b, 2),
             "t" => {
@@ -374,7 +404,11 @@ impl Tale {
             "s" => {
                 let thing = &mut self.world.things.as_mut_slice()[usize::from(event.t)];
                 let place = self.world.places.as_slice()[usize::from(thing.spot_place)];
-                let spots = if place.indoors { lexicon.indoor_spots } else { lexicon.outdoor_spots };
+                let spots = if place.indoors {
+                    lexicon.indoor_spots
+                } else {
+                    lexicon.outdoor_spots
+                };
                 spots[settle(&mut thing.spot, pen, limits.cut(spots.len(), 1))]
             }
             "f" => lexicon.foods[settle(&mut self.world.food, pen, limits.cut(lexicon.foods.len(), 1))],
@@ -406,29 +440,34 @@ impl Tale {
 
     /// 0 for girls' names, 1 for boys'.
     fn gender(&self, who: u8) -> usize {
-        let name = self.world.people.as_slice()[usize::from(who)].name.expect("a person is named first");
+        let name = self.world.people.as_slice()[usize::from(who)]
+            .name
+            .expect("a person is named first");
         usize::from(usize::from(name) >= self.lexicon.names.len() / 2)
     }
 
     /// The pronoun of a person: 0 and 1 as the subject, at the beginning of a sentence and elsewhere, 2 as the object.
     fn pronoun(&self, who: u8, case: usize) -> &'static str {
-        let pronouns = self.lexicon.pronouns.as_ref().expect("only forms of a language with pronouns ask for one");
+        let pronouns = self
+            .lexicon
+            .pronouns
+            .as_ref()
+            .expect("only forms of a language with pronouns ask for one");
         let of = &pronouns[self.gender(who)];
         [of.subject_first, of.subject, of.object][case]
     }
 
-    /// Whether a pronoun can only mean `who`: nobody else it fits was mentioned in the sentence before.
+    /// Whether a pronoun, or nothing, can only mean `who`: the sentence before mentioned nobody else whom it fits.
     fn clear(&self, who: u8) -> bool {
-        self.lexicon.pronouns.is_none()
-            || (0..self.world.people.as_slice().len() as u8)
-                .filter(|&other| other != who && self.mentioned & (1 << other) != 0)
-                .all(|other| self.gender(other) != self.gender(who))
+        let fits = |other| self.lexicon.pronouns.is_none() || self.gender(other) == self.gender(who);
+        !(0..self.world.people.as_slice().len() as u8)
+            .any(|other| other != who && self.mentioned & (1 << other) != 0 && fits(other))
     }
 }
 
 /// What a sentence leaves behind for the next one, and where it is.
 struct Sentence {
-    topic: Option<u8>,
+    topic: u8,
     mentioned: u8,
     connective: usize,
     /// Nothing is written yet.

@@ -2,7 +2,7 @@
 //!
 //! It knows no language. Words are indices, and `None` until the tale first says them.
 
-use super::lexicon::{Ask, Kind};
+use super::lexicon::Kind;
 
 /// A row with room for `N`, on the stack: a reader copies the world for every way it tries.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,18 @@ pub(super) struct Event {
     pub(super) p: u8,
 }
 
+impl Event {
+    /// Whether it takes `who` from one place to another.
+    pub(super) fn takes(&self, who: u8) -> bool {
+        match self.kind {
+            Kind::Go | Kind::Follow | Kind::Join => self.a == who,
+            Kind::GoTogether => self.a == who || self.b == who,
+            Kind::GoAll => true,
+            _ => false,
+        }
+    }
+}
+
 /// At most this many people, things and places take part.
 const PEOPLE: usize = 3;
 const THINGS: usize = 2;
@@ -123,16 +135,21 @@ impl World {
         }
     }
 
-    fn person(&self, who: u8) -> &Person {
+    pub(super) fn person(&self, who: u8) -> &Person {
         &self.people.as_slice()[usize::from(who)]
     }
 
-    fn everyone(&self) -> impl Iterator<Item = u8> + Clone + use<> {
+    pub(super) fn everyone(&self) -> impl Iterator<Item = u8> + Clone + use<> {
         0..self.people.len as u8
     }
 
-    fn things(&self) -> impl Iterator<Item = (u8, &Thing)> {
+    pub(super) fn things(&self) -> impl Iterator<Item = (u8, &Thing)> {
         (0..).zip(self.things.as_slice())
+    }
+
+    /// Whether the last event took `who` somewhere: nobody moves twice without something in between.
+    fn just_moved(&self, who: u8) -> bool {
+        self.past.as_slice().last().is_some_and(|last| last.takes(who))
     }
 
     fn near(&self, a: u8, b: u8) -> bool {
@@ -216,7 +233,11 @@ impl World {
                 self.people.as_mut_slice()[usize::from(a)].place = p;
                 self.people.as_mut_slice()[usize::from(b)].place = p;
             }
-            Kind::GoAll => self.people.as_mut_slice().iter_mut().for_each(|person| person.place = p),
+            Kind::GoAll => self
+                .people
+                .as_mut_slice()
+                .iter_mut()
+                .for_each(|person| person.place = p),
             _ => {}
         }
         self.past.push(event);
@@ -253,7 +274,7 @@ impl World {
             }
             if self.game.is_none() {
                 for b in self.everyone().filter(|&b| b > a && self.near(a, b)) {
-                    add(Kind::Play, a, b, 3);
+                    add(Kind::Play, a, b, 4);
                 }
             }
         }
@@ -287,9 +308,9 @@ impl World {
                 Whereabouts::Lost { by, place } => {
                     for a in self.everyone() {
                         if a == by && self.person(a).place == place {
-                            add(Kind::Recover, a, 0, 6);
+                            add(Kind::Recover, a, 0, 12);
                         } else if self.person(a).place == place && self.person(by).place == place {
-                            add(Kind::Return, a, by, 9);
+                            add(Kind::Return, a, by, 18);
                         }
                     }
                 }
@@ -301,12 +322,13 @@ impl World {
     fn possible_moves(&self, all: &mut Row<(Event, u32), 48>) {
         let new_place = self.places.len as u8;
         let mut add = |kind, a, b, p, weight| all.push((Event { kind, a, b, t: 0, p }, weight));
-        for a in self.everyone() {
+        for a in self.everyone().filter(|&a| !self.just_moved(a)) {
             if self.places.len < PLACES {
                 add(Kind::Go, a, 0, new_place, 2);
                 let mut near = self.everyone().filter(|&b| b != a && self.near(a, b));
                 if let (Some(b), None) = (near.next(), near.next())
                     && a < b
+                    && !self.just_moved(b)
                 {
                     add(Kind::GoTogether, a, b, new_place, 4);
                 }
@@ -320,91 +342,11 @@ impl World {
             }
         }
         if self.people.len == PEOPLE {
-            if self.places.len < PLACES && self.everyone().all(|a| self.near(a, 0)) {
+            if self.places.len < PLACES && self.everyone().all(|a| self.near(a, 0) && !self.just_moved(a)) {
                 add(Kind::GoAll, 0, 0, new_place, 4);
             }
         } else {
             add(Kind::Join, self.people.len as u8, 0, self.person(0).place, 4);
         }
-    }
-
-    /// Every question that this past answers, and answers in one way only.
-    pub(super) fn questions(&self) -> Row<(Ask, Event), 64> {
-        let mut all = Row::<(Ask, Event), 64>::new();
-        let past = self.past.as_slice();
-        let count = |test: &dyn Fn(&Event) -> bool| past.iter().filter(|e| test(e)).count();
-        for (t, thing) in self.things() {
-            let about = Event { t, ..Event::default() };
-            all.push((Ask::Color, about));
-            match thing.at {
-                Whereabouts::Held(a) => all.push((Ask::Holder, Event { a, ..about })),
-                Whereabouts::Put { .. } => all.push((Ask::ThingPlace, about)),
-                _ => {}
-            }
-        }
-        for a in self.everyone() {
-            let p = self.person(a).place;
-            all.push((
-                Ask::PersonPlace,
-                Event {
-                    a,
-                    p,
-                    ..Event::default()
-                },
-            ));
-        }
-        if self.person(0).place != 0 {
-            all.push((Ask::FirstPlace, Event::default()));
-        }
-        all.push((Ask::Weather, Event::default()));
-        let found = |e: &Event| matches!(e.kind, Kind::Find | Kind::Recover | Kind::Return);
-        let given = |e: &Event| matches!(e.kind, Kind::Give | Kind::Return);
-        for (i, &event) in past.iter().enumerate() {
-            let mut ask = |ask| all.push((ask, event));
-            match event.kind {
-                Kind::Give => {
-                    if count(&|e| given(e) && e.t == event.t && e.b == event.b) == 1 {
-                        ask(Ask::Giver);
-                    }
-                    if count(&|e| given(e) && e.t == event.t && e.a == event.a) == 1 {
-                        ask(Ask::Receiver);
-                    }
-                }
-                Kind::Lose => ask(Ask::WhoLost),
-                Kind::Find => {
-                    if count(&|e| found(e) && e.t == event.t) == 1 {
-                        ask(Ask::WhoFound);
-                    }
-                    if count(&|e| found(e) && e.a == event.a) == 1 {
-                        ask(Ask::WhatFound);
-                    }
-                }
-                Kind::Eat => {
-                    ask(Ask::WhoAte);
-                    ask(Ask::WhatAte);
-                }
-                Kind::See => {
-                    ask(Ask::WhoSaw);
-                    ask(Ask::WhatSaw);
-                }
-                Kind::Play => ask(Ask::Together),
-                Kind::Glad | Kind::Sad => {
-                    if count(&|e| e.kind == event.kind && e.a == event.a) == 1 {
-                        // A mood is told straight after its cause.
-                        ask(match past[i - 1].kind {
-                            Kind::Give => Ask::GladOfGift,
-                            Kind::Recover => Ask::GladOfFinding,
-                            Kind::Return => Ask::GladOfReturn,
-                            _ => Ask::SadOfLoss,
-                        });
-                    }
-                    if count(&|e| e.kind == event.kind) == 1 {
-                        ask(if event.kind == Kind::Glad { Ask::WhoGlad } else { Ask::WhoSad });
-                    }
-                }
-                _ => {}
-            }
-        }
-        all
     }
 }
