@@ -164,6 +164,8 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
     weathers: &["sunny", "rainy", "snowy", "windy", "cloudy", "foggy", "warm", "cold"],
     times: &["morning", "afternoon", "evening"],
     connectives: ["", "Then ", "After that, ", "A little later, "],
+    // A pronoun stands well enough alone.
+    and: "",
     air: &[
         &["The sky was clear.", "There was not a cloud in the sky."],
         &["Rain was falling softly.", "There were puddles everywhere."],
@@ -235,6 +237,7 @@ fn forms(kind: Kind) -> Words {
             "Then the three friends went to the {p} together.",
             "The three friends walked to the {p}.",
         ],
+        Kind::GoBack => &["{+}{a} went back to the {p}.", "{+}{a} returned to the {p}."],
         Kind::Follow => &["{+}{a} followed {b} to the {p}.", "{+}{a} came to the {p}, too."],
         Kind::Play => &["{+}{2} {d} together."],
         Kind::Eat => &["{+}{a} ate {f}.", "{a} was hungry and ate {f}."],

@@ -54,8 +54,10 @@ pub(super) enum Kind {
     GoTogether,
     /// All three go to `p`.
     GoAll,
-    /// `a` goes where `b` is, `p`.
+    /// `a` goes to `p` for the first time, where `b` went before.
     Follow,
+    /// `a` goes to `p`, where they have been.
+    GoBack,
     /// `a` and `b` do something together.
     Play,
     /// `a` eats something.
@@ -164,6 +166,8 @@ pub(super) struct Lexicon {
     pub(super) times: Words,
     /// The first is none.
     pub(super) connectives: [&'static str; 4],
+    /// What stands in for no connective where the subject is left out.
+    pub(super) and: &'static str,
     /// For each weather, what a sentence about it says after the opening.
     pub(super) air: &'static [Words],
     /// For each weather, what came of it.

@@ -11,7 +11,7 @@ use super::korean::KOREAN;
 use super::lexicon::{Kind, Lexicon};
 use super::particle::Particle;
 use super::pen::Pen;
-use super::world::{Event, World};
+use super::world::{EVENTS, Event, World};
 use super::{Language, QuestionKind};
 
 /// The middle of a tale has at least and at most so many sentences.
@@ -207,13 +207,13 @@ impl Tale {
     /// The middle: a mood that is due, or one of all things that can happen.
     fn go_on(&mut self, pen: &mut impl Pen) {
         if let Some(mood) = self.world.mood
-            && pen.choose(2) == 1
+            && pen.weigh(&[1, 2]) == 1
         {
             self.happen(pen, mood.kind, mood);
             return;
         }
         let possible = self.world.possible();
-        let mut weights = [0; 48];
+        let mut weights = [0; EVENTS];
         let n = possible.as_slice().len();
         for (weight, &(_, w)) in weights.iter_mut().zip(possible.as_slice()) {
             *weight = w;
@@ -315,6 +315,7 @@ impl Tale {
             mentioned: 0,
             connective: 0,
             fresh: true,
+            has_subject: form.contains("{a"),
         };
         let mut rest = form;
         while let Some((before, after)) = rest.split_once('{') {
@@ -348,13 +349,11 @@ impl Tale {
         Some(match slot {
             "a" => {
                 let name = self.name(pen, event.a, now);
-                if self.topic == 1 << event.a && self.clear(event.a) {
-                    let Some(_) = lexicon.pronouns else { return None };
-                    return Some(if now.fresh {
-                        self.pronoun(event.a, 0)
-                    } else {
-                        self.pronoun(event.a, 1)
-                    });
+                if self.leaves_out(event.a) {
+                    return lexicon
+                        .pronouns
+                        .as_ref()
+                        .map(|_| self.pronoun(event.a, usize::from(!now.fresh)));
                 }
                 now.topic = 1 << event.a;
                 name
@@ -422,6 +421,9 @@ impl Tale {
                     weights[self.connective] = 0;
                 }
                 now.connective = pen.weigh(&weights);
+                if now.connective == 0 && now.has_subject && self.leaves_out(event.a) {
+                    return Some(lexicon.and);
+                }
                 lexicon.connectives[now.connective]
             }
             _ => unreachable!("slot {slot:?} has no meaning"),
@@ -457,11 +459,15 @@ impl Tale {
         [of.subject_first, of.subject, of.object][case]
     }
 
-    /// Whether a pronoun, or nothing, can only mean `who`: the sentence before mentioned nobody else whom it fits.
-    fn clear(&self, who: u8) -> bool {
+    /// Whether a pronoun, or nothing, says `who` as well as the name: they were the subject of the sentence before, which
+    /// mentioned nobody else whom it fits.
+    fn leaves_out(&self, who: u8) -> bool {
         let fits = |other| self.lexicon.pronouns.is_none() || self.gender(other) == self.gender(who);
-        !(0..self.world.people.as_slice().len() as u8)
-            .any(|other| other != who && self.mentioned & (1 << other) != 0 && fits(other))
+        let others = (0..self.world.people.as_slice().len() as u8).filter(|&other| other != who);
+        self.topic == 1 << who
+            && !others
+                .into_iter()
+                .any(|other| self.mentioned & (1 << other) != 0 && fits(other))
     }
 }
 
@@ -472,6 +478,8 @@ struct Sentence {
     connective: usize,
     /// Nothing is written yet.
     fresh: bool,
+    /// Its form has the slot for a subject that may be left out.
+    has_subject: bool,
 }
 
 /// Up to three words in use.

@@ -39,6 +39,8 @@ impl<T: Copy + Default, const N: usize> Row<T, N> {
 pub(super) struct Person {
     pub(super) name: Option<u8>,
     pub(super) place: u8,
+    /// Where they have been, one bit a place.
+    pub(super) visited: u8,
 }
 
 /// Where a thing is.
@@ -89,7 +91,7 @@ impl Event {
     /// Whether it takes `who` from one place to another.
     pub(super) fn takes(&self, who: u8) -> bool {
         match self.kind {
-            Kind::Go | Kind::Follow | Kind::Join => self.a == who,
+            Kind::Go | Kind::Follow | Kind::GoBack | Kind::Join => self.a == who,
             Kind::GoTogether => self.a == who || self.b == who,
             Kind::GoAll => true,
             _ => false,
@@ -101,6 +103,9 @@ impl Event {
 const PEOPLE: usize = 3;
 const THINGS: usize = 2;
 const PLACES: usize = 3;
+
+/// At most this many events are possible at once.
+pub(super) const EVENTS: usize = 48;
 
 /// Everything the tale has settled so far.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +157,13 @@ impl World {
         self.past.as_slice().last().is_some_and(|last| last.takes(who))
     }
 
+    /// Someone who went to a place and is still there.
+    fn pioneer(&self, place: u8) -> Option<u8> {
+        self.everyone().find(|&who| {
+            self.person(who).place == place && self.past.as_slice().iter().any(|e| e.takes(who) && e.p == place)
+        })
+    }
+
     fn near(&self, a: u8, b: u8) -> bool {
         self.person(a).place == self.person(b).place
     }
@@ -176,13 +188,13 @@ impl World {
             }
             Kind::Find | Kind::Bring => self.things.push(Thing::default()),
             Kind::Arrive | Kind::Join => self.people.push(Person {
-                name: None,
                 place: event.p,
+                ..Person::default()
             }),
             Kind::ArriveWith => {
                 self.people.push(Person {
-                    name: None,
                     place: event.p,
+                    ..Person::default()
                 });
                 self.things.push(Thing::default());
             }
@@ -228,17 +240,13 @@ impl World {
                 self.hold(t, b, Some(a));
                 self.mood = mood(b, Kind::Glad);
             }
-            Kind::Go | Kind::Follow => self.people.as_mut_slice()[usize::from(a)].place = p,
-            Kind::GoTogether => {
-                self.people.as_mut_slice()[usize::from(a)].place = p;
-                self.people.as_mut_slice()[usize::from(b)].place = p;
-            }
-            Kind::GoAll => self
-                .people
-                .as_mut_slice()
-                .iter_mut()
-                .for_each(|person| person.place = p),
             _ => {}
+        }
+        for (who, person) in (0..).zip(self.people.as_mut_slice()) {
+            if event.takes(who) {
+                person.place = p;
+            }
+            person.visited |= 1 << person.place;
         }
         self.past.push(event);
     }
@@ -249,7 +257,7 @@ impl World {
     }
 
     /// Every event that can come next in the middle of a tale, with its weight.
-    pub(super) fn possible(&self) -> Row<(Event, u32), 48> {
+    pub(super) fn possible(&self) -> Row<(Event, u32), EVENTS> {
         let mut all = Row::new();
         self.possible_with_things(&mut all);
         self.possible_moves(&mut all);
@@ -282,7 +290,7 @@ impl World {
     }
 
     /// What can be done with things: they are given, put, taken, lost and found by those who are there.
-    fn possible_with_things(&self, all: &mut Row<(Event, u32), 48>) {
+    fn possible_with_things(&self, all: &mut Row<(Event, u32), EVENTS>) {
         for (t, thing) in self.things() {
             let mut add = |kind, a, b, weight| all.push((Event { kind, a, b, t, p: 0 }, weight));
             match thing.at {
@@ -290,11 +298,11 @@ impl World {
                 Whereabouts::Held(a) => {
                     add(Kind::Put, a, 0, 3);
                     if !self.happened(Kind::Lose) {
-                        add(Kind::Lose, a, 0, 3);
+                        add(Kind::Lose, a, 0, 4);
                     }
                     for b in self.everyone() {
                         if b != a && self.near(a, b) && thing.from != Some(b) {
-                            add(Kind::Give, a, b, 6);
+                            add(Kind::Give, a, b, 8);
                         }
                     }
                 }
@@ -319,7 +327,7 @@ impl World {
     }
 
     /// Who can go where, and who can come.
-    fn possible_moves(&self, all: &mut Row<(Event, u32), 48>) {
+    fn possible_moves(&self, all: &mut Row<(Event, u32), EVENTS>) {
         let new_place = self.places.len as u8;
         let mut add = |kind, a, b, p, weight| all.push((Event { kind, a, b, t: 0, p }, weight));
         for a in self.everyone().filter(|&a| !self.just_moved(a)) {
@@ -334,9 +342,10 @@ impl World {
                 }
             }
             // One event for each place, not for each person there: a sentence that names none of them must not be two events.
-            for p in 0..new_place {
-                let host = self.everyone().find(|&b| self.person(b).place == p);
-                if let (true, Some(b)) = (self.person(a).place != p, host) {
+            for p in (0..new_place).filter(|&p| p != self.person(a).place) {
+                if self.person(a).visited & (1 << p) != 0 {
+                    add(Kind::GoBack, a, 0, p, 1);
+                } else if let Some(b) = self.pioneer(p) {
                     add(Kind::Follow, a, b, p, 4);
                 }
             }
