@@ -115,7 +115,7 @@ impl Corpus {
 
     /// Story `index`: a function of the seed and the index alone, its text the same on every machine.
     ///
-    /// About 2 to 3 µs, 130 to 160 MB/s of text a thread.
+    /// About 2 µs: 120 to 230 MB/s of text a thread, measured on a shared machine of two cores.
     pub fn story(&self, index: u64) -> Story {
         let mut pen = Writer::new(Random::new(self.seed, index), USUAL_LENGTH);
         let mut tale = Tale::new(Limits::WHOLE);

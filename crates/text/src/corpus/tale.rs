@@ -68,7 +68,7 @@ pub(super) struct Tale {
 /// How large the world is. The corpus tells of the whole of it; a test goes through every tale of a small one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Words taken from a table (never fewer names or places than take part in a tale).
+    /// Words taken from a table (never fewer than must differ in a tale).
     pub(super) words: usize,
     /// Least and most sentences in the middle.
     pub(super) middle: (u8, u8),
@@ -408,7 +408,9 @@ impl Tale {
                 } else {
                     lexicon.outdoor_spots
                 };
-                spots[settle(&mut thing.spot, pen, limits.cut(spots.len(), 1))]
+                let n = limits.cut(spots.len(), 2);
+                let old = [thing.old_spot, None, None];
+                spots[usize::from(*thing.spot.get_or_insert_with(|| draw_other(pen, n, old)))]
             }
             "f" => lexicon.foods[settle(&mut self.world.food, pen, limits.cut(lexicon.foods.len(), 1))],
             "z" => lexicon.animals[settle(&mut self.world.animal, pen, limits.cut(lexicon.animals.len(), 1))],

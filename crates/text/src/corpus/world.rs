@@ -65,6 +65,8 @@ pub(super) struct Thing {
     /// The last spot it was found at or put, a row of its place's spots.
     pub(super) spot: Option<u8>,
     pub(super) spot_place: u8,
+    /// The spot in the same place where it was before: nobody puts it straight back or loses it there.
+    pub(super) old_spot: Option<u8>,
     pub(super) at: Whereabouts,
     /// Who gave it to the one who holds it: it is not given straight back.
     pub(super) from: Option<u8>,
@@ -204,6 +206,7 @@ impl World {
         if matches!(event.kind, Kind::Find | Kind::Put | Kind::Recover | Kind::Return) {
             let place = self.person(event.a).place;
             let thing = &mut self.things.as_mut_slice()[usize::from(event.t)];
+            thing.old_spot = if thing.spot_place == place { thing.spot } else { None };
             (thing.spot, thing.spot_place) = (None, place);
         }
     }

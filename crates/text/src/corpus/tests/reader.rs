@@ -183,6 +183,8 @@ struct Story {
     holder: HashMap<String, String>,
     spot: HashMap<String, (String, String)>,
     lost: HashMap<String, (String, String)>,
+    /// Where a thing was found last, place and spot.
+    found: HashMap<String, (String, String)>,
     color: HashMap<String, String>,
     /// Act, who, to or with whom, what.
     past: Vec<(Act, String, String, String)>,
@@ -248,7 +250,10 @@ impl Story {
                 self.first_place = p.to_string();
                 self.new_person(a, p.to_string());
             }
-            Act::Find | Act::Bring => self.new_thing(found),
+            Act::Find | Act::Bring => {
+                self.new_thing(found);
+                self.found.insert(t.to_string(), (here, get('s').to_string()));
+            }
             Act::Come => self.new_person(a, self.first_place.clone()),
             Act::ComeWith => {
                 self.new_person(a, self.first_place.clone());
@@ -266,6 +271,11 @@ impl Story {
             }
             Act::Put => {
                 self.drop_from(a, t);
+                let found = self.found.get(t);
+                assert!(
+                    found.is_none_or(|(place, spot)| *place != here || spot != get('s')),
+                    "{t} is put straight back"
+                );
                 self.spot.insert(t.to_string(), (here, get('s').to_string()));
             }
             Act::Take => {
@@ -277,13 +287,15 @@ impl Story {
                 self.lost.insert(t.to_string(), (a.to_string(), here));
             }
             Act::FindAgain => {
-                assert_eq!(self.lost.remove(t), Some((a.to_string(), here)));
+                assert_eq!(self.lost.remove(t), Some((a.to_string(), here.clone())));
                 self.holder.insert(t.to_string(), a.to_string());
+                self.found.insert(t.to_string(), (here, get('s').to_string()));
             }
             Act::GiveBack => {
                 self.near(a, b);
-                assert_eq!(self.lost.remove(t), Some((b.to_string(), here)));
+                assert_eq!(self.lost.remove(t), Some((b.to_string(), here.clone())));
                 self.holder.insert(t.to_string(), b.to_string());
+                self.found.insert(t.to_string(), (here, get('s').to_string()));
             }
             Act::Go | Act::GoBack | Act::Follow => {
                 let been = self.been.contains(&(a.to_string(), p.to_string()));
