@@ -171,6 +171,10 @@ const LEADS: [&str; 17] = [
     "조금 뒤 ",
 ];
 
+fn girl(name: &str) -> bool {
+    super::super::english::ENGLISH.names[..24].contains(&name)
+}
+
 /// What has been understood.
 #[derive(Default)]
 struct Story {
@@ -190,6 +194,8 @@ struct Story {
     past: Vec<(Act, String, String, String)>,
     /// The persons the sentence before was about.
     subject: Vec<String>,
+    /// The sentence before.
+    before: String,
 }
 
 impl Story {
@@ -355,6 +361,18 @@ impl Story {
         })
     }
 
+    /// A pronoun, or a subject left out, means who the sentence before was about, and it mentioned nobody else it fits.
+    fn check_reference(&self) {
+        let [who] = self.subject.as_slice() else {
+            panic!("nobody is meant")
+        };
+        let fits = |other: &&String| self.korean || girl(other) == girl(who);
+        let others = self.place.keys().filter(|other| *other != who).filter(fits);
+        for other in others {
+            assert!(!self.before.contains(other.as_str()), "{who} or {other}?");
+        }
+    }
+
     /// Understands a sentence, or returns `false`.
     fn read(&mut self, sentence: &str) -> bool {
         let mut sentence = sentence.to_string();
@@ -362,21 +380,26 @@ impl Story {
             sentence = rest.to_string();
         }
         let (first, rest) = sentence.split_once(' ').unwrap_or((&sentence, ""));
-        sentence = match (first, self.subject.as_slice()) {
+        let first = first.to_string();
+        sentence = match (first.as_str(), self.subject.as_slice()) {
             ("She" | "she" | "He" | "he", [who]) => format!("{who} {rest}"),
             ("They" | "they", [a, b]) => format!("{a} and {b} {rest}"),
             ("둘은", [a, b]) => format!("{a}와 {b}는 {rest}"),
             _ => sentence,
         };
+        let pronoun = ["She", "she", "He", "he"].contains(&first.as_str());
         let mut tries = vec![sentence.clone()];
         if let (true, [who]) = (self.korean, self.subject.as_slice()) {
             tries.push(format!("{who}는 {sentence}"));
         }
-        for sentence in &tries {
+        for (i, sentence) in tries.iter().enumerate() {
             for &(pattern, act) in if self.korean { KOREAN } else { ENGLISH } {
                 if let Some(found) = self.find(pattern, sentence)
                     && self.plausible(act, &found)
                 {
+                    if i == 1 || pronoun {
+                        self.check_reference();
+                    }
                     self.understand(act, &found);
                     return true;
                 }
@@ -405,6 +428,12 @@ impl Story {
         event
     }
 
+    fn never_found_again(&self, who: Option<&str>, what: Option<&str>) {
+        let again = |e: &(Act, String, String, String)| matches!(e.0, Act::FindAgain | Act::GiveBack);
+        let about = |e: &(Act, String, String, String)| who.is_none_or(|x| x == e.1) && what.is_none_or(|x| x == e.3);
+        assert!(!self.past.iter().any(|e| again(e) && about(e)), "found twice");
+    }
+
     fn why(&self, who: &str, mood: Act) -> String {
         let at = self
             .past
@@ -413,15 +442,7 @@ impl Story {
             .expect("a mood");
         let cause = &self.past[at - 1];
         let t = &cause.3;
-        let she = |name: &str| {
-            let girl = super::super::english::ENGLISH
-                .names
-                .iter()
-                .position(|n| *n == name)
-                .unwrap()
-                < 24;
-            if girl { "she" } else { "he" }
-        };
+        let she = |name: &str| if girl(name) { "she" } else { "he" };
         let object = |t: &str| {
             let last = u32::from(t.chars().last().unwrap()) - 0xAC00;
             format!("{t}{}", if last.is_multiple_of(28) { "를" } else { "을" })
@@ -473,6 +494,7 @@ impl Story {
                 s.event(Act::Lose, None, None, Some(f[&'t'])).1.clone()
             }),
             ("Who found the %t", "누가 %t{을} 발견했나요", |s, f| {
+                s.never_found_again(None, Some(f[&'t']));
                 s.event(Act::Find, None, None, Some(f[&'t'])).1.clone()
             }),
             ("Who ate %f", "누가 %f{을} 먹었나요", |s, f| {
@@ -482,6 +504,7 @@ impl Story {
                 s.event(Act::See, None, None, Some(f[&'z'])).1.clone()
             }),
             ("What did %a find", "%a{은} 무엇을 발견했나요", |s, f| {
+                s.never_found_again(Some(f[&'a']), None);
                 let thing = &s.event(Act::Find, Some(f[&'a']), None, None).3;
                 format!("{}{} {thing}", if s.korean { "" } else { "a " }, s.color[thing])
             }),
@@ -562,6 +585,7 @@ fn an_independent_reader_finds_the_stories_sound_and_the_answers_right() {
                 silent.push(i);
                 story.subject.clear();
             }
+            story.before = (*sentence).to_string();
         }
         // Only the sky after the opening, and the last words, tell nothing that a question could ask. A Korean opening can
         // be two sentences, of which the first is the day.
