@@ -72,7 +72,7 @@
 //!
 //! # How it is made
 //! The sentence forms of a language are a table of strings with slots (`lexicon`, `english`, `korean`); the world and
-//! what can happen in it know no language (`world`, `questions`). The telling (`tale`) asks a pen to choose and to
+//! what can happen in it know no language (`world`, `questions`). The telling (`tale`, `words`) asks a pen to choose and to
 //! write. One pen draws; the other follows a text and finds the choices that made it (`pen`). The grammar exists once, so
 //! generator and reader cannot disagree.
 
@@ -87,6 +87,7 @@ mod story;
 mod tale;
 #[cfg(test)]
 mod tests;
+mod words;
 mod world;
 
 use std::ops::Range;

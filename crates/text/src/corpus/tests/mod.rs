@@ -4,4 +4,5 @@
 mod exactness;
 mod pattern;
 mod reader;
+mod sentences;
 mod stories;
