@@ -52,8 +52,8 @@
 //! Every choice the generator makes has a known probability, and each can be read back from the text: what follows from
 //! the world (a particle, a pronoun, the answer) is no choice and costs nothing. So the probability of a text is the product
 //! of its choices', exactly, and [`Story::bits`] is its -log2, the story's end included. [`Corpus::entropy_estimate`] adds
-//! them up for a range: about 73 bits a story in either language, 0.236 bits per byte of English (308 bytes a story), 0.163
-//! of Korean (446 bytes), 0.193 of both, where a Hangul syllable counts 3 bytes and the end token none. The bits of single
+//! them up for a range: about 73 bits a story in either language, 0.236 bits per byte of English (308 bytes a story), 0.164
+//! of Korean (444 bytes), 0.193 of both, where a Hangul syllable counts 3 bytes and the end token none. The bits of single
 //! stories spread by 10, so the mean over n stories is known to within 10 / √n bits.
 //!
 //! *What it means*: no model, of any size, has a lower expected loss over whole stories of this source, each read from its
@@ -116,7 +116,7 @@ impl Corpus {
 
     /// Story `index`: a function of the seed and the index alone, its text the same on every machine.
     ///
-    /// About 2 µs: 120 to 230 MB/s of text a thread, measured on a shared machine of two cores.
+    /// About 2 µs: 120 to 210 MB/s of text a thread, measured on a shared machine of two cores.
     pub fn story(&self, index: u64) -> Story {
         let mut pen = Writer::new(Random::new(self.seed, index), USUAL_LENGTH);
         let mut tale = Tale::new(Limits::WHOLE);
