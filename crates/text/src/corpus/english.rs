@@ -23,6 +23,7 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
             object: "him",
         },
     ]),
+    they: ["They", "they"],
     // "At the" fits all of them.
     places: &[
         outdoors("park"),
@@ -162,7 +163,9 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
     ],
     weathers: &["sunny", "rainy", "snowy", "windy", "cloudy", "foggy", "warm", "cold"],
     times: &["morning", "afternoon", "evening"],
-    connectives: ["", "Then ", "After that, ", "Soon "],
+    connectives: ["", "Then ", "After that, ", "A little later, "],
+    // A pronoun stands well enough alone.
+    and: "",
     air: &[
         &["The sky was clear.", "There was not a cloud in the sky."],
         &["Rain was falling softly.", "There were puddles everywhere."],
@@ -200,7 +203,15 @@ fn forms(kind: Kind) -> Words {
             "On a {w} {c}, {a} walked to the {p}.",
             "It was a {w} {c} when {a} came to the {p}.",
         ],
+<<<<<<< HEAD
         Kind::Find => &["{a} found a {k} {t} {s}.", "{a} looked around and found a {k} {t} {s}."],
+=======
+        Kind::Find => &[
+            "{a} found a {k} {t} {s}.",
+            "{a} looked around and found a {k} {t} {s}.",
+            "By chance, {a} found a {k} {t} {s}.",
+        ],
+>>>>>>> corpus
         Kind::Bring => &["{a} had a {k} {t} with {m}.", "{a} was carrying a {k} {t}."],
         Kind::Arrive => &["{a} met {b} there.", "{b} was there, too.", "Soon {b} came along."],
         Kind::ArriveWith => &["Soon {a} came along with a {k} {t}.", "{a} was there with a {k} {t}."],
@@ -211,7 +222,7 @@ fn forms(kind: Kind) -> Words {
             "{b} liked the {t}, so {A} gave it to {m}.",
         ],
         Kind::Put => &["{+}{a} put the {t} {s}.", "{+}{a} left the {t} {s}."],
-        Kind::Take => &["{+}{a} picked up the {t}.", "{+}{a} saw the {t} and took it."],
+        Kind::Take => &["{+}{a} picked up the {t}.", "{+}{a} came over and took the {t}."],
         Kind::Lose => &["But then {a} lost the {t}.", "But somehow {a} lost the {t}."],
         Kind::Recover => &[
             "Luckily, {a} found the {t} {s}.",
@@ -223,15 +234,16 @@ fn forms(kind: Kind) -> Words {
         ],
         Kind::Go => &["{+}{a} went to the {p}.", "{+}{a} walked on to the {p}."],
         Kind::GoTogether => &[
-            "{+}{A} and {b} went to the {p} together.",
-            "{+}{A} and {b} walked to the {p} side by side.",
+            "{+}{2} went to the {p} together.",
+            "{+}{2} walked to the {p} side by side.",
         ],
         Kind::GoAll => &[
             "Then the three friends went to the {p} together.",
             "The three friends walked to the {p}.",
         ],
+        Kind::GoBack => &["{+}{a} went back to the {p}.", "{+}{a} returned to the {p}."],
         Kind::Follow => &["{+}{a} followed {b} to the {p}.", "{+}{a} came to the {p}, too."],
-        Kind::Play => &["{+}{A} and {b} {d} together."],
+        Kind::Play => &["{+}{2} {d} together."],
         Kind::Eat => &["{+}{a} ate {f}.", "{a} was hungry and ate {f}."],
         Kind::See => &[
             "{+}{a} saw {z}.",
@@ -245,7 +257,6 @@ fn forms(kind: Kind) -> Words {
             "Nobody ever saw the {t} again.",
             "They would look for the {t} again tomorrow.",
         ],
-        Kind::Air | Kind::EndTime | Kind::EndWeather => &[],
     }
 }
 

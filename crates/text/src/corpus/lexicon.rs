@@ -9,6 +9,7 @@
 //! | `a` | the one who acts, as the subject: a pronoun (English) or nothing (Korean) where the sentence before had the same subject by name |
 //! | `A` | the same, always by name |
 //! | `b` | the other one, by name |
+//! | `2` | both as the subject: by name, or "they" where the sentence before had the same two by name |
 //! | `h` `m` | he or she for `A`; him or her for `b` (English) |
 //! | `t` `k` | the thing; its colour |
 //! | `p` | the place |
@@ -25,8 +26,6 @@ pub(super) enum Kind {
     /// `a` comes to the first place, on a day and at an hour.
     #[default]
     Open,
-    /// The weather, again. Its forms depend on the weather.
-    Air,
     /// `a` finds a new thing at a spot.
     Find,
     /// `a` has a new thing.
@@ -55,8 +54,10 @@ pub(super) enum Kind {
     GoTogether,
     /// All three go to `p`.
     GoAll,
-    /// `a` goes where `b` is, `p`.
+    /// `a` goes to `p` for the first time, where `b` went before.
     Follow,
+    /// `a` goes to `p`, where they have been.
+    GoBack,
     /// `a` and `b` do something together.
     Play,
     /// `a` eats something.
@@ -67,10 +68,6 @@ pub(super) enum Kind {
     Glad,
     /// `a` is sad.
     Sad,
-    /// The time of day has its consequence. Its form depends on the time.
-    EndTime,
-    /// The weather has its consequence. Its form depends on the weather.
-    EndWeather,
     /// Some last words.
     EndPlain,
     /// The thing stays lost.
@@ -155,6 +152,8 @@ pub(super) struct Lexicon {
     pub(super) names: Words,
     /// He and she, him and her for the two halves, where the language has them; else a subject that repeats is left out.
     pub(super) pronouns: Option<[Pronouns; 2]>,
+    /// "They", for two: at the beginning of a sentence and elsewhere.
+    pub(super) they: [&'static str; 2],
     pub(super) places: &'static [Place],
     pub(super) outdoor_spots: Words,
     pub(super) indoor_spots: Words,
@@ -167,11 +166,13 @@ pub(super) struct Lexicon {
     pub(super) times: Words,
     /// The first is none.
     pub(super) connectives: [&'static str; 4],
-    /// For each weather, what [`Kind::Air`] says.
+    /// What stands in for no connective where the subject is left out.
+    pub(super) and: &'static str,
+    /// For each weather, what a sentence about it says after the opening.
     pub(super) air: &'static [Words],
-    /// For each weather, what [`Kind::EndWeather`] says.
+    /// For each weather, what came of it.
     pub(super) end_weather: Words,
-    /// For each time of day, what [`Kind::EndTime`] says.
+    /// For each time of day, what followed.
     pub(super) end_time: Words,
     /// The forms of every other kind of sentence.
     pub(super) forms: fn(Kind) -> Words,

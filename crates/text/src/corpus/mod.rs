@@ -1,180 +1,114 @@
-//! The built-in corpus.
+//! The built-in corpus: short stories in English and Korean, as many as you like, whose information is known exactly.
+//!
+//! A [`Corpus`] is a seed. Its stories are numbered: story `i` is a function of the seed and `i` alone, so any thread makes
+//! any story, and validation is a range of indices that training does not touch.
+//!
+//! ```
+//! use foretoken_text::corpus::{Corpus, Language, QuestionKind};
+//! let corpus = Corpus::new(0);
+//!
+//! let story = corpus.story(37);
+//! assert_eq!(story.language, Language::English);
+//! assert_eq!(
+//!     story.text,
+//!     "One cloudy evening, Eva went to the fairground. The sky was gray. Eva was carrying a purple kite. She met Molly \
+//!      there. Then Eva handed the kite to Molly. Molly was so glad that she jumped for joy. At last the clouds went away.\n\
+//!      Question: Who was glad?\n\
+//!      Answer: Molly."
+//! );
+//!
+//! let story = corpus.story(41);
+//! assert_eq!(story.language, Language::Korean);
+//! assert_eq!(
+//!     story.text,
+//!     "어느 비 오는 날 오후, 예나는 강가에 놀러 갔어요. 풀숲 속에 놓여 있던 노란색 열쇠를 발견했어요. 그곳에는 까만색 종을 든 \
+//!      지아도 있었어요. 예나가 종을 갖고 싶어 해서 지아가 선물로 주었어요. 예나는 무척 기뻐했어요. 드디어 비가 그쳤어요.\n\
+//!      질문: 예나는 왜 기뻐했나요?\n\
+//!      대답: 종을 받아서."
+//! );
+//! assert_eq!(story.question.as_ref().unwrap().kind, QuestionKind::Why);
+//! assert_eq!(story.answer(), Some("종을 받아서"));
+//! // Read back, the text gives the probability of the choices that made it.
+//! assert_eq!(Corpus::bits_of(&story.text), Some(story.bits));
+//! ```
+//!
+//! # The world
+//! Up to three people, two things and three places. Someone goes to a place, on a day with its weather and at an hour; they
+//! find something or have it with them; a friend is there or comes along, perhaps with a thing too. Then two to four
+//! sentences of what can happen next in the world as it is: a thing is given by who holds it to who is near, put somewhere
+//! and picked up by another, lost, found again by who lost it or found and brought back by a friend; someone goes on, is
+//! followed, goes back, or all go together; a third friend arrives; two do something together; someone eats, or sees an
+//! animal. Who was given something, or lost it, is often said to be glad or sad. Last words may follow from the hour, the
+//! weather, or a loss. Each language has 48 names, 24 places, 32 things in 8 colours, 16 spots, foods, animals and games.
+//!
+//! Two stories of three end in a question of one of 13 [kinds](QuestionKind). The story alone decides the answer, and
+//! nearly every answer is made of words that came up in it.
+//!
+//! Half of the stories are Korean, in the plain past 해요 style of a story told to children, with particles by the final
+//! sound (연을, 모자를; 공원으로, 교실로). Names that end in a consonant carry the suffix 이 everywhere (민준이는, 민준이가),
+//! in answers too.
+//!
+//! # The floor
+//! Every choice the generator makes has a known probability, and each can be read back from the text: what follows from
+//! the world (a particle, a pronoun, the answer) is no choice and costs nothing. So the probability of a text is the product
+//! of its choices', exactly, and [`Story::bits`] is its -log2, the story's end included. [`Corpus::entropy_estimate`] adds
+//! them up for a range: about 73 bits a story in either language, 0.236 bits per byte of English (308 bytes a story), 0.164
+//! of Korean (444 bytes), 0.193 of both, where a Hangul syllable counts 3 bytes and the end token none. The bits of single
+//! stories spread by 10, so the mean over n stories is known to within 10 / √n bits.
+//!
+//! *What it means*: no model, of any size, has a lower expected loss over whole stories of this source, each read from its
+//! beginning and scored on all of its tokens and its end token. Over many stories, loss minus floor is what is left to learn
+//! (the Kullback-Leibler divergence). On a small set a model can be below the floor by luck, or because it has memorised it:
+//! compare on validation stories, and with the floor of those very stories.
+//!
+//! *What it is not*: a bound on each token, or on a window that starts in the middle of a story. Such a window has not seen who
+//! holds what, so its own floor is higher; mean loss over packed windows stays above the floor by that much, even for a
+//! perfect model. The shorter the window, the larger the gap. Nor is it a bound for a tokeniser that can write a text in
+//! several ways, if all of them are counted.
+//!
+//! # How many stories
+//! With some 73 bits a story there are of the order of 2^73 (10^22) stories in common use, and the likeliest of 100,000 has a
+//! probability of 2^-48: a run of millions of stories hardly sees one twice.
+//!
+//! # How it is made
+//! The sentence forms of a language are a table of strings with slots (`lexicon`, `english`, `korean`); the world and
+//! what can happen in it know no language (`world`, `questions`). The telling (`tale`, `words`) asks a pen to choose and to
+//! write. One pen draws; the other follows a text and finds the choices that made it (`pen`). The grammar exists once, so
+//! generator and reader cannot disagree.
+
 mod english;
 mod korean;
 mod lexicon;
 mod particle;
 mod pen;
+mod questions;
 mod random;
+mod story;
 mod tale;
 #[cfg(test)]
 mod tests;
+<<<<<<< HEAD
+=======
+mod words;
+>>>>>>> corpus
 mod world;
 
-use std::fmt;
 use std::ops::Range;
 
-use lexicon::Ask;
 use pen::{Reader, Writer};
 use random::Random;
+pub use story::{Language, Question, QuestionKind, Story};
 use tale::{Limits, Tale};
 
-/// The language of a story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Language {
-    /// English.
-    English,
-    /// Korean.
-    Korean,
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::English => "English",
-            Self::Korean => "Korean",
-        })
-    }
-}
-
-/// What a question asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum QuestionKind {
-    /// Who has a thing at the end.
-    Holder,
-    /// Where a thing is at the end.
-    ThingPlace,
-    /// Where someone is at the end.
-    PersonPlace,
-    /// Where the first person of the story went first.
-    FirstPlace,
-    /// Who gave a thing to someone.
-    Giver,
-    /// Who got a thing from someone.
-    Receiver,
-    /// Who found, lost, ate or saw something.
-    Who,
-    /// What someone found, ate or saw.
-    What,
-    /// What two people did together.
-    Together,
-    /// The colour of a thing.
-    Color,
-    /// The weather.
-    Weather,
-    /// Why someone was glad or sad.
-    Why,
-    /// Who was glad or sad.
-    Mood,
-}
-
-impl QuestionKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 13] = [
-        Self::Holder,
-        Self::ThingPlace,
-        Self::PersonPlace,
-        Self::FirstPlace,
-        Self::Giver,
-        Self::Receiver,
-        Self::Who,
-        Self::What,
-        Self::Together,
-        Self::Color,
-        Self::Weather,
-        Self::Why,
-        Self::Mood,
-    ];
-
-    /// How often a kind is asked where the story allows it: what every story allows is asked less.
-    const WEIGHTS: [u32; 13] = [4, 6, 2, 4, 5, 5, 4, 4, 4, 1, 1, 6, 5];
-
-    fn of(ask: Ask) -> Self {
-        match ask {
-            Ask::Holder => Self::Holder,
-            Ask::ThingPlace => Self::ThingPlace,
-            Ask::PersonPlace => Self::PersonPlace,
-            Ask::FirstPlace => Self::FirstPlace,
-            Ask::Giver => Self::Giver,
-            Ask::Receiver => Self::Receiver,
-            Ask::WhoLost | Ask::WhoFound | Ask::WhoAte | Ask::WhoSaw => Self::Who,
-            Ask::WhatFound | Ask::WhatAte | Ask::WhatSaw => Self::What,
-            Ask::Together => Self::Together,
-            Ask::Color => Self::Color,
-            Ask::Weather => Self::Weather,
-            Ask::GladOfGift | Ask::GladOfFinding | Ask::GladOfReturn | Ask::SadOfLoss => Self::Why,
-            Ask::WhoGlad | Ask::WhoSad => Self::Mood,
-        }
-    }
-
-    /// A short name for tables: lower case, `-` between words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Holder => "holder",
-            Self::ThingPlace => "thing-place",
-            Self::PersonPlace => "person-place",
-            Self::FirstPlace => "first-place",
-            Self::Giver => "giver",
-            Self::Receiver => "receiver",
-            Self::Who => "who",
-            Self::What => "what",
-            Self::Together => "together",
-            Self::Color => "color",
-            Self::Weather => "weather",
-            Self::Why => "why",
-            Self::Mood => "mood",
-        }
-    }
-}
-
-impl fmt::Display for QuestionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The question a story ends in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// What it asks for.
-    pub kind: QuestionKind,
-    /// The bytes from the question's label through the answer's, without the space that follows: `Question: … \nAnswer:`.
-    pub prompt_range: Range<usize>,
-    /// The bytes of the answer, without the space before and the full stop after it.
-    pub answer_range: Range<usize>,
-}
-
-/// A story.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Story {
-    /// One line of sentences; with a question, two more lines. No newline at the end, and no end token: whoever packs stories adds it.
-    pub text: String,
-    /// Its language.
-    pub language: Language,
-    /// -log2 of the probability that the corpus tells exactly this text and then ends.
-    pub bits: f64,
-    /// The question, if the story ends in one.
-    pub question: Option<Question>,
-}
-
-impl Story {
-    /// The text up to and including the answer's label: what a model is given. `None` without a question.
-    pub fn prompt(&self) -> Option<&str> {
-        self.question.as_ref().map(|q| &self.text[..q.prompt_range.end])
-    }
-
-    /// The answer, which a model should continue the prompt with, after a space and before a full stop.
-    pub fn answer(&self) -> Option<&str> {
-        self.question.as_ref().map(|q| &self.text[q.answer_range.clone()])
-    }
-}
-
-/// An endless collection of short stories in English and Korean.
+/// An endless collection of stories: a seed.
+///
+/// Two corpora of one seed tell the same stories; those of different seeds have nothing in common but the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corpus {
     seed: u64,
 }
 
-/// Longer than nearly all stories, in bytes.
+/// Longer than nearly all stories, in bytes: one allocation a story.
 const USUAL_LENGTH: usize = 640;
 
 impl Corpus {
@@ -183,7 +117,9 @@ impl Corpus {
         Self { seed }
     }
 
-    /// Story `index`: a function of the seed and the index alone.
+    /// Story `index`: a function of the seed and the index alone, its text the same on every machine.
+    ///
+    /// About 2 µs: 120 to 210 MB/s of text a thread, measured on a shared machine of two cores.
     pub fn story(&self, index: u64) -> Story {
         let mut pen = Writer::new(Random::new(self.seed, index), USUAL_LENGTH);
         let mut tale = Tale::new(Limits::WHOLE);
@@ -200,13 +136,29 @@ impl Corpus {
         }
     }
 
-    /// The exact -log2 probability of a text under the corpus, its end included; `None` if no story has this text.
+    /// The exact -log2 probability of a text as a story of any seed, its end included; `None` if no story has this text.
+    ///
+    /// It goes through the choices that could have made the text, about 0.2 ms for a story. Any text is welcome: it leaves
+    /// off where the text stops being a story.
+    ///
+    /// ```
+    /// # use foretoken_text::corpus::Corpus;
+    /// assert_eq!(Corpus::bits_of("One rainy morning, Ivy went to the moon."), None);
+    /// ```
     pub fn bits_of(text: &str) -> Option<f64> {
         let probability = probability_of(&Tale::new(Limits::WHOLE), text, 1.0);
         (probability > 0.0).then(|| -probability.log2())
     }
 
-    /// The exact information in the stories of a range, and their size.
+    /// The exact information in the stories of a range, and their size: the floor for a model that is scored on them.
+    ///
+    /// As a figure for the whole source it is an estimate, exact only in the limit (see [the floor](self#the-floor)).
+    ///
+    /// ```
+    /// # use foretoken_text::corpus::Corpus;
+    /// let floor = Corpus::new(0).entropy_estimate(0..1000).bits_per_byte();
+    /// assert!((floor - 0.193).abs() < 0.005);
+    /// ```
     pub fn entropy_estimate(&self, indices: Range<u64>) -> Entropy {
         let mut entropy = Entropy {
             stories: 0,

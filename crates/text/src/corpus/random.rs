@@ -24,9 +24,8 @@ impl Random {
     /// The index is mixed before it becomes a starting point: neighbours that started one [`STEP`] apart would share all
     /// their numbers but one.
     pub(super) fn new(seed: u64, index: u64) -> Self {
-        let key = mix(seed.wrapping_add(STEP));
         Self {
-            state: mix(key ^ mix(index.wrapping_add(STEP))),
+            state: mix(mix(seed.wrapping_add(STEP)) ^ index),
         }
     }
 

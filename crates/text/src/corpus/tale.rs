@@ -9,9 +9,8 @@ use std::ops::Range;
 use super::english::ENGLISH;
 use super::korean::KOREAN;
 use super::lexicon::{Kind, Lexicon};
-use super::particle::Particle;
 use super::pen::Pen;
-use super::world::{Event, World};
+use super::world::{EVENTS, Event, World};
 use super::{Language, QuestionKind};
 
 /// The middle of a tale has at least and at most so many sentences.
@@ -50,25 +49,25 @@ pub(super) struct Asked {
 #[derive(Clone)]
 pub(super) struct Tale {
     phase: Phase,
-    world: World,
-    lexicon: &'static Lexicon,
-    /// The subject of the sentence before, if it was one person and said by name.
-    topic: Option<u8>,
+    pub(super) world: World,
+    pub(super) lexicon: &'static Lexicon,
+    /// The subject of the sentence before, one bit a person; 0 if it was nobody, or not said by name.
+    pub(super) topic: u8,
     /// Who was mentioned in the sentence before, one bit a person.
-    mentioned: u8,
+    pub(super) mentioned: u8,
     /// The connective the sentence before began with; 0 is none.
-    connective: usize,
+    pub(super) connective: usize,
     /// Bytes written so far.
-    len: usize,
+    pub(super) len: usize,
     asked: Option<Asked>,
     /// Tables count as no longer than this, and the middle as no longer than that.
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 /// How large the world is. The corpus tells of the whole of it; a test goes through every tale of a small one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Words taken from a table (never fewer names or places than take part in a tale).
+    /// Words taken from a table (never fewer than must differ in a tale).
     pub(super) words: usize,
     /// Least and most sentences in the middle.
     pub(super) middle: (u8, u8),
@@ -82,24 +81,9 @@ impl Limits {
     };
 
     /// How many words of a table of `n` there are, when `least` of them must differ.
-    fn cut(self, n: usize, least: usize) -> usize {
+    pub(super) fn cut(self, n: usize, least: usize) -> usize {
         n.min(self.words.max(least))
     }
-}
-
-/// An index below `n` that is none of `used`, each as likely.
-fn draw_other(pen: &mut impl Pen, n: usize, mut used: [Option<u8>; 3]) -> u8 {
-    used.sort_unstable();
-    let mut i = pen.choose(n - used.iter().flatten().count()) as u8;
-    for &u in used.iter().flatten() {
-        i += u8::from(i >= u);
-    }
-    i
-}
-
-/// The word a tale settled on, drawn now if there is none yet.
-fn settle(word: &mut Option<u8>, pen: &mut impl Pen, n: usize) -> usize {
-    usize::from(*word.get_or_insert_with(|| pen.choose(n) as u8))
 }
 
 impl Tale {
@@ -108,7 +92,7 @@ impl Tale {
             phase: Phase::Opening,
             world: World::new(),
             lexicon: &ENGLISH,
-            topic: None,
+            topic: 0,
             mentioned: 0,
             connective: 0,
             len: 0,
@@ -164,7 +148,7 @@ impl Tale {
                 }
                 Phase::Middle { told } => {
                     let (least, most) = self.limits.middle;
-                    if told >= least && (told >= most || pen.choose(3) == 0) {
+                    if told >= least && (told >= most || pen.weigh(&[1, 2]) == 0) {
                         self.phase = Phase::Closing;
                         continue;
                     }
@@ -207,13 +191,13 @@ impl Tale {
     /// The middle: a mood that is due, or one of all things that can happen.
     fn go_on(&mut self, pen: &mut impl Pen) {
         if let Some(mood) = self.world.mood
-            && pen.choose(2) == 1
+            && pen.weigh(&[1, 2]) == 1
         {
             self.happen(pen, mood.kind, mood);
             return;
         }
         let possible = self.world.possible();
-        let mut weights = [0; 48];
+        let mut weights = [0; EVENTS];
         let n = possible.as_slice().len();
         for (weight, &(_, w)) in weights.iter_mut().zip(possible.as_slice()) {
             *weight = w;
@@ -302,10 +286,11 @@ impl Tale {
         self.write_form(pen, form, event);
     }
 
-    fn put(&mut self, pen: &mut impl Pen, words: &str) {
+    pub(super) fn put(&mut self, pen: &mut impl Pen, words: &str) {
         self.len += words.len();
         pen.write(words);
     }
+<<<<<<< HEAD
 
     /// Writes a form, its slots filled for an event.
     fn write_form(&mut self, pen: &mut impl Pen, form: &'static str, event: Event) {
@@ -465,4 +450,6 @@ fn collect(words: impl Iterator<Item = Option<u8>>) -> [Option<u8>; 3] {
         *slot = word;
     }
     used
+=======
+>>>>>>> corpus
 }

@@ -2,7 +2,7 @@
 //!
 //! It knows no language. Words are indices, and `None` until the tale first says them.
 
-use super::lexicon::{Ask, Kind};
+use super::lexicon::Kind;
 
 /// A row with room for `N`, on the stack: a reader copies the world for every way it tries.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ impl<T: Copy + Default, const N: usize> Row<T, N> {
 pub(super) struct Person {
     pub(super) name: Option<u8>,
     pub(super) place: u8,
+    /// Where they have been, one bit a place.
+    pub(super) visited: u8,
 }
 
 /// Where a thing is.
@@ -63,6 +65,8 @@ pub(super) struct Thing {
     /// The last spot it was found at or put, a row of its place's spots.
     pub(super) spot: Option<u8>,
     pub(super) spot_place: u8,
+    /// The spot in the same place where it was before: nobody puts it straight back or loses it there.
+    pub(super) old_spot: Option<u8>,
     pub(super) at: Whereabouts,
     /// Who gave it to the one who holds it: it is not given straight back.
     pub(super) from: Option<u8>,
@@ -85,10 +89,25 @@ pub(super) struct Event {
     pub(super) p: u8,
 }
 
+impl Event {
+    /// Whether it takes `who` from one place to another.
+    pub(super) fn takes(&self, who: u8) -> bool {
+        match self.kind {
+            Kind::Go | Kind::Follow | Kind::GoBack | Kind::Join => self.a == who,
+            Kind::GoTogether => self.a == who || self.b == who,
+            Kind::GoAll => true,
+            _ => false,
+        }
+    }
+}
+
 /// At most this many people, things and places take part.
 const PEOPLE: usize = 3;
 const THINGS: usize = 2;
 const PLACES: usize = 3;
+
+/// At most this many events are possible at once.
+pub(super) const EVENTS: usize = 48;
 
 /// Everything the tale has settled so far.
 #[derive(Clone, Copy, Debug)]
@@ -123,16 +142,28 @@ impl World {
         }
     }
 
-    fn person(&self, who: u8) -> &Person {
+    pub(super) fn person(&self, who: u8) -> &Person {
         &self.people.as_slice()[usize::from(who)]
     }
 
-    fn everyone(&self) -> impl Iterator<Item = u8> + Clone + use<> {
+    pub(super) fn everyone(&self) -> impl Iterator<Item = u8> + Clone + use<> {
         0..self.people.len as u8
     }
 
-    fn things(&self) -> impl Iterator<Item = (u8, &Thing)> {
+    pub(super) fn things(&self) -> impl Iterator<Item = (u8, &Thing)> {
         (0..).zip(self.things.as_slice())
+    }
+
+    /// Whether the last event took `who` somewhere: nobody moves twice without something in between.
+    fn just_moved(&self, who: u8) -> bool {
+        self.past.as_slice().last().is_some_and(|last| last.takes(who))
+    }
+
+    /// Someone who went to a place and is still there.
+    fn pioneer(&self, place: u8) -> Option<u8> {
+        self.everyone().find(|&who| {
+            self.person(who).place == place && self.past.as_slice().iter().any(|e| e.takes(who) && e.p == place)
+        })
     }
 
     fn near(&self, a: u8, b: u8) -> bool {
@@ -159,13 +190,13 @@ impl World {
             }
             Kind::Find | Kind::Bring => self.things.push(Thing::default()),
             Kind::Arrive | Kind::Join => self.people.push(Person {
-                name: None,
                 place: event.p,
+                ..Person::default()
             }),
             Kind::ArriveWith => {
                 self.people.push(Person {
-                    name: None,
                     place: event.p,
+                    ..Person::default()
                 });
                 self.things.push(Thing::default());
             }
@@ -175,6 +206,7 @@ impl World {
         if matches!(event.kind, Kind::Find | Kind::Put | Kind::Recover | Kind::Return) {
             let place = self.person(event.a).place;
             let thing = &mut self.things.as_mut_slice()[usize::from(event.t)];
+            thing.old_spot = if thing.spot_place == place { thing.spot } else { None };
             (thing.spot, thing.spot_place) = (None, place);
         }
     }
@@ -211,6 +243,7 @@ impl World {
                 self.hold(t, b, Some(a));
                 self.mood = mood(b, Kind::Glad);
             }
+<<<<<<< HEAD
             Kind::Go | Kind::Follow => self.people.as_mut_slice()[usize::from(a)].place = p,
             Kind::GoTogether => {
                 self.people.as_mut_slice()[usize::from(a)].place = p;
@@ -221,7 +254,15 @@ impl World {
                 .as_mut_slice()
                 .iter_mut()
                 .for_each(|person| person.place = p),
+=======
+>>>>>>> corpus
             _ => {}
+        }
+        for (who, person) in (0..).zip(self.people.as_mut_slice()) {
+            if event.takes(who) {
+                person.place = p;
+            }
+            person.visited |= 1 << person.place;
         }
         self.past.push(event);
     }
@@ -232,7 +273,7 @@ impl World {
     }
 
     /// Every event that can come next in the middle of a tale, with its weight.
-    pub(super) fn possible(&self) -> Row<(Event, u32), 48> {
+    pub(super) fn possible(&self) -> Row<(Event, u32), EVENTS> {
         let mut all = Row::new();
         self.possible_with_things(&mut all);
         self.possible_moves(&mut all);
@@ -257,7 +298,7 @@ impl World {
             }
             if self.game.is_none() {
                 for b in self.everyone().filter(|&b| b > a && self.near(a, b)) {
-                    add(Kind::Play, a, b, 3);
+                    add(Kind::Play, a, b, 4);
                 }
             }
         }
@@ -265,7 +306,7 @@ impl World {
     }
 
     /// What can be done with things: they are given, put, taken, lost and found by those who are there.
-    fn possible_with_things(&self, all: &mut Row<(Event, u32), 48>) {
+    fn possible_with_things(&self, all: &mut Row<(Event, u32), EVENTS>) {
         for (t, thing) in self.things() {
             let mut add = |kind, a, b, weight| all.push((Event { kind, a, b, t, p: 0 }, weight));
             match thing.at {
@@ -273,11 +314,11 @@ impl World {
                 Whereabouts::Held(a) => {
                     add(Kind::Put, a, 0, 3);
                     if !self.happened(Kind::Lose) {
-                        add(Kind::Lose, a, 0, 3);
+                        add(Kind::Lose, a, 0, 4);
                     }
                     for b in self.everyone() {
                         if b != a && self.near(a, b) && thing.from != Some(b) {
-                            add(Kind::Give, a, b, 6);
+                            add(Kind::Give, a, b, 8);
                         }
                     }
                 }
@@ -291,9 +332,9 @@ impl World {
                 Whereabouts::Lost { by, place } => {
                     for a in self.everyone() {
                         if a == by && self.person(a).place == place {
-                            add(Kind::Recover, a, 0, 6);
+                            add(Kind::Recover, a, 0, 12);
                         } else if self.person(a).place == place && self.person(by).place == place {
-                            add(Kind::Return, a, by, 9);
+                            add(Kind::Return, a, by, 18);
                         }
                     }
                 }
@@ -302,35 +343,38 @@ impl World {
     }
 
     /// Who can go where, and who can come.
-    fn possible_moves(&self, all: &mut Row<(Event, u32), 48>) {
+    fn possible_moves(&self, all: &mut Row<(Event, u32), EVENTS>) {
         let new_place = self.places.len as u8;
         let mut add = |kind, a, b, p, weight| all.push((Event { kind, a, b, t: 0, p }, weight));
-        for a in self.everyone() {
+        for a in self.everyone().filter(|&a| !self.just_moved(a)) {
             if self.places.len < PLACES {
                 add(Kind::Go, a, 0, new_place, 2);
                 let mut near = self.everyone().filter(|&b| b != a && self.near(a, b));
                 if let (Some(b), None) = (near.next(), near.next())
                     && a < b
+                    && !self.just_moved(b)
                 {
                     add(Kind::GoTogether, a, b, new_place, 4);
                 }
             }
             // One event for each place, not for each person there: a sentence that names none of them must not be two events.
-            for p in 0..new_place {
-                let host = self.everyone().find(|&b| self.person(b).place == p);
-                if let (true, Some(b)) = (self.person(a).place != p, host) {
+            for p in (0..new_place).filter(|&p| p != self.person(a).place) {
+                if self.person(a).visited & (1 << p) != 0 {
+                    add(Kind::GoBack, a, 0, p, 1);
+                } else if let Some(b) = self.pioneer(p) {
                     add(Kind::Follow, a, b, p, 4);
                 }
             }
         }
         if self.people.len == PEOPLE {
-            if self.places.len < PLACES && self.everyone().all(|a| self.near(a, 0)) {
+            if self.places.len < PLACES && self.everyone().all(|a| self.near(a, 0) && !self.just_moved(a)) {
                 add(Kind::GoAll, 0, 0, new_place, 4);
             }
         } else {
             add(Kind::Join, self.people.len as u8, 0, self.person(0).place, 4);
         }
     }
+<<<<<<< HEAD
 
     /// Every question that this past answers, and answers in one way only.
     pub(super) fn questions(&self) -> Row<(Ask, Event), 64> {
@@ -415,4 +459,6 @@ impl World {
         }
         all
     }
+=======
+>>>>>>> corpus
 }
