@@ -23,22 +23,22 @@ fn embedding(dims: &Dims, b: usize, t: usize) -> [Step; 3] {
         Step::new(
             Part::TokenEmbedding,
             "ids",
-            "the text as token ids, from the tokeniser",
+            "the text as the tokeniser numbers it",
             &x[..2],
         )
-        .stored(Stored::Working, "whole numbers of four bytes", &[]),
+        .stored(Stored::Working, "whole numbers", &[]),
         Step::new(
             Part::TokenEmbedding,
             "wte[ids]",
-            "one row of the token embedding an id",
+            "a row of the token embedding for each",
             &x,
         )
         .params(&[("wte.weight", "V d")])
-        .stored(Stored::Never, "summed with the positions as it is read", &[]),
+        .stored(Stored::Never, "summed with wpe at once", &[]),
         Step::new(
             Part::PositionEmbedding,
             "+ wpe = x",
-            "plus one row a position: the residual stream begins",
+            "plus a row a position: the stream begins",
             &x,
         )
         .params(&[("wpe.weight", "n_positions d")])
@@ -66,7 +66,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
         Step::new(
             Part::Norm,
             "ln_1",
-            "every token to mean 0 and variance 1, a gain, a bias",
+            "each token to mean 0 and variance 1, a gain, a bias",
             &x,
         )
         .params(&[("h.{i}.ln_1.weight", "d"), ("h.{i}.ln_1.bias", "d")])
@@ -75,7 +75,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
         linear(
             step(
                 "c_attn",
-                "queries, keys and values of all heads in one product",
+                "queries, keys, values of all heads at once",
                 &[x[0], x[1], ("3d", 3 * d)],
             ),
             n,
@@ -98,7 +98,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
         .flops(triangle, 3.0)
         .stored(
             Stored::Never,
-            "made and used up in tiles of 64 x 64 that stay in cache, once more in the backward",
+            "in small tiles that stay in cache, made again in the backward",
             &[],
         ),
         step(
@@ -108,7 +108,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
         )
         .stored(
             Stored::Never,
-            "in the same tiles; one number a query, lse (B h T), is kept to make them again",
+            "in the same tiles; one number a query is kept, lse (B h T)",
             &["lse"],
         ),
         step("weights v", "the values, averaged by these weights", &by_head)
@@ -120,7 +120,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
             linear(step("c_proj", "what the heads found, mixed", &x), n, d, d)
                 .params(&[("h.{i}.attn.c_proj.weight", "d d"), ("h.{i}.attn.c_proj.bias", "d")]),
         ),
-        step("+ x", "the shortcut: attention moves x, it does not replace it", &x)
+        step("+ x", "the shortcut: attention moves x", &x)
             .stored(Stored::Kept, "", &["mid"])
             .shortcut(Shortcut::Returns),
     ]
@@ -142,17 +142,13 @@ fn mlp(model: &Gpt2, b: usize, t: usize) -> [Step; 5] {
         linear(step("c_fc", "each token alone, out to width f", &wide), n, d, f)
             .params(&[("h.{i}.mlp.c_fc.weight", "d f"), ("h.{i}.mlp.c_fc.bias", "f")])
             .stored(Stored::Kept, "", &["fc"]),
-        step("gelu", "lets what is positive through and holds the rest back", &wide).stored(
-            Stored::Working,
-            AGAIN,
-            &["gelu"],
-        ),
+        step("gelu", "what is positive passes, little else", &wide).stored(Stored::Working, AGAIN, &["gelu"]),
         branch(
             model,
             linear(step("c_proj", "back to width d", &x), n, f, d)
                 .params(&[("h.{i}.mlp.c_proj.weight", "f d"), ("h.{i}.mlp.c_proj.bias", "d")]),
         ),
-        step("+ x", "the second shortcut: the next block's x", &x)
+        step("+ x", "the shortcut again: the next block's x", &x)
             .stored(Stored::Kept, "", &["out"])
             .shortcut(Shortcut::Returns),
     ]
@@ -177,7 +173,7 @@ fn head(dims: &Dims, b: usize, t: usize) -> [Step; 3] {
         Step::new(
             Part::Head,
             "logits",
-            "x wte^T: one score for every token of the vocabulary",
+            "x wte^T: a score for every token there is",
             &[x[0], x[1], ("V", v)],
         ),
         b * t,
@@ -186,7 +182,7 @@ fn head(dims: &Dims, b: usize, t: usize) -> [Step; 3] {
     )
     .stored(
         Stored::Never,
-        "in chunks of up to 1024 rows, the loss and its gradient taken at once",
+        "in chunks of rows; the loss and its gradient are taken at once",
         &["logits chunk"],
     );
     logits.tied = Some("wte.weight");
@@ -195,12 +191,10 @@ fn head(dims: &Dims, b: usize, t: usize) -> [Step; 3] {
             .params(&[("ln_f.weight", "d"), ("ln_f.bias", "d")])
             .stored(Stored::Kept, "", &["ln_f"]),
         logits,
-        Step::new(
-            Part::Head,
-            "loss",
-            "cross-entropy against the token that follows",
-            &x[..2],
-        )
-        .stored(Stored::Working, "one number a token", &[]),
+        Step::new(Part::Head, "loss", "cross-entropy with the token that follows", &x[..2]).stored(
+            Stored::Working,
+            "one number a token",
+            &[],
+        ),
     ]
 }

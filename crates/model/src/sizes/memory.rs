@@ -62,8 +62,8 @@ fn scratch_item(scratch: Scratch, threads: usize) -> Item {
     Item {
         name: "kernels' scratch",
         what: format!(
-            "packed operands, and attention's tiles on {threads} thread{}",
-            if threads == 1 { "" } else { "s" }
+            "packing, {threads} thread{} tiles",
+            if threads == 1 { "'s" } else { "s'" }
         ),
         bytes: a_thread
             .saturating_mul(threads as u64)
@@ -152,12 +152,12 @@ pub(super) fn generation(model: &dyn Model, t: usize, options: &Options) -> Gene
     item("weights", "f32".into(), 4 * model.params().floats() as u64);
     item(
         "key/value cache",
-        format!("of {t} tokens{of}"),
+        format!("keys, values of all tokens{of}"),
         each * plan.cache.bytes(),
     );
     item(
         "working memory",
-        format!("a chunk of the prompt on its way{of}"),
+        format!("a chunk of the prompt{of}"),
         each * plan.work.bytes(),
     );
     item("logits", format!("one row{of}"), each * 4 * dims.vocab_size as u64);

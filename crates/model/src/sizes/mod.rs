@@ -189,23 +189,20 @@ fn letters(model: &dyn Model, b: usize, t: usize) -> Vec<Letter> {
 fn flops(steps: &[Step], n: usize, micro_batches: usize) -> Flops {
     // A product has parameters, or borrows some; attention's own two have none.
     let total = |weights: bool, of: fn(&Step) -> f64| -> f64 {
-        let products = steps
-            .iter()
-            .filter(|step| weights != (step.params.is_empty() && step.tied.is_none()));
+        let has_weights = |step: &&Step| !step.params.is_empty() || step.tied.is_some();
+        let products = steps.iter().filter(|step| weights == has_weights(step));
         products.map(|step| step.runs() as f64 * of(step)).sum::<f64>() / n as f64
     };
-    let (forward, both): (fn(&Step) -> f64, fn(&Step) -> f64) = (
-        |step| step.forward_flops,
-        |step| step.forward_flops + step.backward_flops,
-    );
-    let token_forward_weights = total(true, forward);
-    let (token_training_weights, token_training_attention) = (total(true, both), total(false, both));
+    let token_forward_weights = total(true, |step| step.forward_flops);
+    let token_forward_attention = total(false, |step| step.forward_flops);
+    let token_training_weights = token_forward_weights + total(true, |step| step.backward_flops);
+    let token_training_attention = token_forward_attention + total(false, |step| step.backward_flops);
     let token_training = token_training_weights + token_training_attention;
     Flops {
         convention: CONVENTION,
         weights: (token_forward_weights / 2.0) as u64,
         token_forward_weights,
-        token_forward_attention: total(false, forward),
+        token_forward_attention,
         token_training_weights,
         token_training_attention,
         token_training,
