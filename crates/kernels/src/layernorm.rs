@@ -74,7 +74,7 @@ pub fn layernorm_backward(
     assert_eq!((rstd.len(), dweight.len(), dbias.len()), (n, d, d));
     let chunks = n.div_ceil(ROWS);
     let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(chunks * 2 * d);
+    let partial = packing.at_least(layernorm_backward_scratch(n, d));
     let (dx, parts) = (Shards::new(dx_acc), Shards::new(partial));
     pool.run(chunks, |task| {
         let (start, end) = (task * ROWS, n.min((task + 1) * ROWS));
@@ -97,6 +97,11 @@ pub fn layernorm_backward(
     }
 }
 
+/// Floats of partial sums that [`layernorm_backward`] of (N,d) takes; they share the buffer of [`crate::matmul_scratch`].
+pub fn layernorm_backward_scratch(n: usize, d: usize) -> usize {
+    n.div_ceil(ROWS) * 2 * d
+}
+
 /// dbias (n) += column sums of dy (N,n): the gradient of a bias added to every row.
 ///
 /// # Panics
@@ -105,9 +110,8 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     let width = dbias.len();
     assert_eq!(dy.len() % width, 0, "dy is rows of {width}");
     let n = dy.len() / width;
-    let chunks = n.div_ceil(ROWS);
     let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(chunks * width);
+    let partial = packing.at_least(bias_backward_scratch(n, width));
     pool.run_chunks(partial, width, |task, part| {
         part.fill(0.0);
         sum_rows(
@@ -119,6 +123,12 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     for part in partial.chunks_exact(width) {
         dbias.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
     }
+}
+
+/// Floats of partial sums that [`bias_backward`] of (N,width) takes; they share the buffer of
+/// [`crate::matmul_scratch`].
+pub fn bias_backward_scratch(n: usize, width: usize) -> usize {
+    n.div_ceil(ROWS) * width
 }
 
 simd_fn! {

@@ -40,9 +40,8 @@ pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: M
         (m * n, m * k, k * n),
         "y (M,out), x (M,in), weight (in,out)"
     );
-    let chunks = k.div_ceil(STEPS);
     let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(chunks * m * n);
+    let partial = packing.at_least(matvec_scratch(m, n, k));
     pool.run_chunks(partial, m * n, |chunk, part| {
         let (start, end) = (chunk * STEPS, k.min((chunk + 1) * STEPS));
         partial_product(pool.isa(), part, x, &weight[start * n..end * n], start, k);
@@ -51,6 +50,11 @@ pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: M
     pool.run_chunks(y, COLS, |task, y| {
         add_up(pool.isa(), y, partial, task * COLS, m * n, epilogue)
     });
+}
+
+/// Floats of partial sums that y (M,N) = x (M,K) W takes; they share the buffer of [`crate::matmul_scratch`].
+pub fn matvec_scratch(m: usize, n: usize, k: usize) -> usize {
+    k.div_ceil(STEPS) * m * n
 }
 
 /// y (M,V) = x (M,d) weightᵀ, weight (V,d): the head. Bytes: the weight.

@@ -28,6 +28,11 @@ impl Slot {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Bytes it takes in an arena, padding included.
+    pub fn bytes(&self) -> u64 {
+        4 * self.len().next_multiple_of(ALIGN) as u64
+    }
 }
 
 /// All tensors of an arena in the order they lie.

@@ -3,6 +3,7 @@
 use crate::arena::{Arena, Plan};
 use crate::error::Error;
 use crate::params::ParamTable;
+use crate::walk::Step;
 use foretoken_kernels::{Buffer, Pool};
 
 /// The sizes that every variant has.
@@ -36,6 +37,26 @@ pub enum Pass {
     Train,
     /// Forward only: layers take turns in the same memory.
     Score,
+}
+
+/// Floats that kernels take beside the arenas, at most; a pool keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scratch {
+    /// Once.
+    pub shared: usize,
+    /// On every thread.
+    pub a_thread: usize,
+}
+
+/// What generating one sequence takes beside the weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodePlan {
+    /// Keys and values of every layer.
+    pub cache: Plan,
+    /// Working memory of the next tokens.
+    pub work: Plan,
+    /// What the kernels take; not once more for a second sequence.
+    pub scratch: Scratch,
 }
 
 /// B sequences of T tokens, and what follows each.
@@ -146,6 +167,16 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
     fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
+
+    /// The memory of [`Model::decode_state`], before it is spent.
+    fn decode_plan(&self, capacity: usize) -> DecodePlan;
+
+    /// What the kernels take beside [`Model::activations`].
+    fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch;
+
+    /// What becomes of B sequences of T tokens, one step after another: every parameter tensor belongs to one step, and the
+    /// flops of all steps in all layers are [`Model::training_flops`].
+    fn walk(&self, b: usize, t: usize) -> Vec<Step>;
 
     /// Multiplications and additions of a training step's forward and backward over B sequences of T tokens, attention
     /// counted causally (the triangle with its diagonal), each matmul three times its forward.

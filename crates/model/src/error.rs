@@ -25,6 +25,16 @@ pub enum Error {
         /// What there is.
         known: Vec<&'static str>,
     },
+    /// A batch whose sizes nobody can work out.
+    #[error("a batch of {b} sequences of {t} tokens: expected {expected}")]
+    Batch {
+        /// B.
+        b: usize,
+        /// T.
+        t: usize,
+        /// What may be asked.
+        expected: String,
+    },
     /// The allocator refused.
     #[error("no memory for {what}: {} are needed; lower the batch size or the sequence length, or take a smaller model", human(*.bytes))]
     NoMemory {

@@ -33,9 +33,12 @@ mod files;
 pub mod gpt2;
 mod params;
 pub mod registry;
+pub mod sizes;
+mod walk;
 
 pub use arena::{Arena, Plan, Slot};
-pub use contract::{Batch, DecodeState, Dims, DropoutSeed, Model, Pass};
+pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Scratch};
 pub use error::Error;
 pub use files::{load, tensors};
 pub use params::{Init, ParamSpec, ParamTable, init};
+pub use walk::{Part, Shortcut, Step, StepParam, Stored};

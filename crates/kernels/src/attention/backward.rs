@@ -40,7 +40,7 @@ pub fn attention_backward(
         lse,
         dropout,
     };
-    pool.run_with_scratch(b * h, scratch_floats(dims), |bh, scratch| {
+    pool.run_with_scratch(b * h, attention_backward_scratch(dims), |bh, scratch| {
         backward_head(pool.isa(), &dqkv, &saved, dims, bh, scratch);
     });
 }
@@ -53,8 +53,8 @@ struct Saved<'a> {
     dropout: Option<Dropout>,
 }
 
-/// Floats of scratch memory a task needs.
-pub(super) fn scratch_floats(dims: AttentionDims) -> usize {
+/// Floats of scratch memory that the backward takes on each thread.
+pub fn attention_backward_scratch(dims: AttentionDims) -> usize {
     let (t, wide) = (dims.t.next_multiple_of(TILE), dims.dh.next_multiple_of(LANES));
     // Qᵀ and dOᵀ; Q, dO and dQ; lse and D; K, V, dK, dV; Sᵀ, dSᵀ and the mask.
     2 * dims.dh * t + 3 * t * wide + 2 * t + 4 * TILE * wide + 3 * TILE * TILE

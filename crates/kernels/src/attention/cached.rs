@@ -1,6 +1,6 @@
 //! Attention of new tokens over a key/value cache: generation.
 
-use super::forward::{Input, over_cache};
+use super::forward::{Input, attention_forward_scratch, over_cache};
 use super::{AttentionDims, TILE};
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, exp, load, simd_fn, store};
@@ -66,6 +66,15 @@ pub fn attention_cached(
             &mut scores[..past + i + 1],
         );
     });
+}
+
+/// Floats that [`attention_cached`] takes for a call of `t` new tokens that see up to `keys`: (once, on each thread).
+pub fn attention_cached_scratch(t: usize, keys: usize, h: usize, dh: usize) -> (usize, usize) {
+    match t >= TILED {
+        // Packed queries and the softmax's denominators.
+        true => (t * h * dh + t * h, attention_forward_scratch(dh)),
+        false => (0, keys.next_multiple_of(TILE)),
+    }
 }
 
 simd_fn! {

@@ -60,7 +60,7 @@ fn run(
     let tiles = dims.t.div_ceil(TILE);
     let heads = dims.b * dims.h;
     let (out, lse) = (Shards::new(out), Shards::new(lse));
-    pool.run_with_scratch(tiles * heads, scratch_floats(dims.dh), |task, scratch| {
+    pool.run_with_scratch(tiles * heads, attention_forward_scratch(dims.dh), |task, scratch| {
         // Late tiles see most keys: they go first, so that the threads end together.
         let (bh, tile) = (task % heads, tiles - 1 - task / heads);
         let job = Job {
@@ -83,8 +83,8 @@ struct Job {
     dropout: Option<Dropout>,
 }
 
-/// Floats of scratch memory a task needs.
-fn scratch_floats(dh: usize) -> usize {
+/// Floats of scratch memory that the forward takes on each thread, for heads of width `dh`.
+pub fn attention_forward_scratch(dh: usize) -> usize {
     // Qᵀ and Oᵀ (dh,64), K and V (64,dh), Sᵀ (64,64), m, l and the correction (64).
     4 * dh * TILE + TILE * TILE + 3 * TILE
 }

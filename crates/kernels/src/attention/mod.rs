@@ -10,9 +10,9 @@ mod cached;
 mod forward;
 pub(crate) mod small;
 
-pub use backward::attention_backward;
-pub use cached::attention_cached;
-pub use forward::attention_forward;
+pub use backward::{attention_backward, attention_backward_scratch};
+pub use cached::{attention_cached, attention_cached_scratch};
+pub use forward::{attention_forward, attention_forward_scratch};
 
 use crate::dropout::Dropout;
 

@@ -163,6 +163,10 @@ fn product(pool: &Pool, c: &mut [f32], pre: Option<&mut [f32]>, a: Mat<'_>, b: M
                 };
                 let a_floats = rows.div_ceil(mr) * mr * depth;
                 let b_floats = cols.div_ceil(nr) * nr * depth;
+                debug_assert!(
+                    a_floats + b_floats + 2 * SLACK <= matmul_scratch(m, n, k),
+                    "{m}x{n}x{k}"
+                );
                 let buffer = packing.at_least(a_floats + b_floats + 2 * SLACK);
                 let (packed_a, packed_b) = buffer.split_at_mut((a_floats + SLACK).next_multiple_of(16));
                 pack_block(pool, packed_a, packed_b, a, b, &block, (mr, nr));
@@ -178,6 +182,16 @@ fn product(pool: &Pool, c: &mut [f32], pre: Option<&mut [f32]>, a: Mat<'_>, b: M
 
 /// Floats past a packed operand that packing may overwrite.
 const SLACK: usize = 16;
+/// Rows and columns of no instruction set's register tile exceed these.
+const LARGEST_TILE: (usize, usize) = (14, 32);
+
+/// Floats of packed operands that C (M,N) = A (M,K) B (K,N) takes at most, on any instruction set: about 2.8 million for
+/// large matrices. Every kernel of a [`Pool`] packs into the same buffer, so a model takes the largest of its products.
+pub fn matmul_scratch(m: usize, n: usize, k: usize) -> usize {
+    let rows = m.min(ROWS_PACKED) + LARGEST_TILE.0 - 1;
+    let cols = n.min(COLS_PACKED) + LARGEST_TILE.1 - 1;
+    (rows + cols) * k.min(DEPTH) + 2 * SLACK
+}
 
 struct Block {
     row: usize,

@@ -3,7 +3,7 @@
 use super::Gpt2;
 use super::params::Params;
 use crate::arena::{Arena, Plan, Slot};
-use crate::contract::{DecodeState, Dims, Pass};
+use crate::contract::{DecodePlan, DecodeState, Dims, Pass};
 use crate::error::Error;
 use foretoken_kernels::{
     AttentionDims, Buffer, Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, Pool, attention_cached, embedding_forward,
@@ -53,6 +53,24 @@ fn plan(dims: &Dims, capacity: usize) -> Plan {
     let mut plan = Plan::new(Pass::Score);
     build(dims, CHUNK.min(capacity), |slot| plan.add(slot));
     plan
+}
+
+pub(super) fn memory(model: &Gpt2, capacity: usize) -> DecodePlan {
+    let Dims { n_layer, n_embd, .. } = model.dims;
+    let mut cache = Plan::new(Pass::Score);
+    for name in ["keys", "values"] {
+        let shape = vec![("L", n_layer), ("T", capacity), ("d", n_embd)];
+        cache.add(Slot {
+            name,
+            layer: None,
+            shape,
+        });
+    }
+    DecodePlan {
+        cache,
+        work: plan(&model.dims, capacity),
+        scratch: super::scratch::of_decode(model, CHUNK.min(capacity), capacity),
+    }
 }
 
 pub(super) fn state(model: &Gpt2, capacity: usize) -> Result<DecodeState, Error> {

@@ -12,13 +12,16 @@ mod config;
 mod decode;
 mod forward;
 mod params;
+mod scratch;
+mod walk;
 
 pub use config::Config;
 
 use crate::arena::{Arena, Plan};
-use crate::contract::{Batch, DecodeState, Dims, DropoutSeed, Model, Pass};
+use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Scratch};
 use crate::error::Error;
 use crate::params::ParamTable;
+use crate::walk::Step;
 use activations::Activations;
 use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul};
 use params::Params;
@@ -164,6 +167,18 @@ impl Model for Gpt2 {
 
     fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
         decode::decode(self, pool, &self.weights(weights), state, ids, logits);
+    }
+
+    fn decode_plan(&self, capacity: usize) -> DecodePlan {
+        decode::memory(self, capacity)
+    }
+
+    fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch {
+        scratch::of_pass(self, b, t, pass)
+    }
+
+    fn walk(&self, b: usize, t: usize) -> Vec<Step> {
+        walk::walk(self, b, t)
     }
 
     fn training_flops(&self, b: usize, t: usize) -> f64 {

@@ -203,15 +203,11 @@ fn forms(kind: Kind) -> Words {
             "On a {w} {c}, {a} walked to the {p}.",
             "It was a {w} {c} when {a} came to the {p}.",
         ],
-<<<<<<< HEAD
-        Kind::Find => &["{a} found a {k} {t} {s}.", "{a} looked around and found a {k} {t} {s}."],
-=======
         Kind::Find => &[
             "{a} found a {k} {t} {s}.",
             "{a} looked around and found a {k} {t} {s}.",
             "By chance, {a} found a {k} {t} {s}.",
         ],
->>>>>>> corpus
         Kind::Bring => &["{a} had a {k} {t} with {m}.", "{a} was carrying a {k} {t}."],
         Kind::Arrive => &["{a} met {b} there.", "{b} was there, too.", "Soon {b} came along."],
         Kind::ArriveWith => &["Soon {a} came along with a {k} {t}.", "{a} was there with a {k} {t}."],

@@ -87,10 +87,7 @@ mod story;
 mod tale;
 #[cfg(test)]
 mod tests;
-<<<<<<< HEAD
-=======
 mod words;
->>>>>>> corpus
 mod world;
 
 use std::ops::Range;

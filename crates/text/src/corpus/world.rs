@@ -243,19 +243,6 @@ impl World {
                 self.hold(t, b, Some(a));
                 self.mood = mood(b, Kind::Glad);
             }
-<<<<<<< HEAD
-            Kind::Go | Kind::Follow => self.people.as_mut_slice()[usize::from(a)].place = p,
-            Kind::GoTogether => {
-                self.people.as_mut_slice()[usize::from(a)].place = p;
-                self.people.as_mut_slice()[usize::from(b)].place = p;
-            }
-            Kind::GoAll => self
-                .people
-                .as_mut_slice()
-                .iter_mut()
-                .for_each(|person| person.place = p),
-=======
->>>>>>> corpus
             _ => {}
         }
         for (who, person) in (0..).zip(self.people.as_mut_slice()) {
@@ -374,91 +361,4 @@ impl World {
             add(Kind::Join, self.people.len as u8, 0, self.person(0).place, 4);
         }
     }
-<<<<<<< HEAD
-
-    /// Every question that this past answers, and answers in one way only.
-    pub(super) fn questions(&self) -> Row<(Ask, Event), 64> {
-        let mut all = Row::<(Ask, Event), 64>::new();
-        let past = self.past.as_slice();
-        let count = |test: &dyn Fn(&Event) -> bool| past.iter().filter(|e| test(e)).count();
-        for (t, thing) in self.things() {
-            let about = Event { t, ..Event::default() };
-            all.push((Ask::Color, about));
-            match thing.at {
-                Whereabouts::Held(a) => all.push((Ask::Holder, Event { a, ..about })),
-                Whereabouts::Put { .. } => all.push((Ask::ThingPlace, about)),
-                _ => {}
-            }
-        }
-        for a in self.everyone() {
-            let p = self.person(a).place;
-            all.push((
-                Ask::PersonPlace,
-                Event {
-                    a,
-                    p,
-                    ..Event::default()
-                },
-            ));
-        }
-        if self.person(0).place != 0 {
-            all.push((Ask::FirstPlace, Event::default()));
-        }
-        all.push((Ask::Weather, Event::default()));
-        let found = |e: &Event| matches!(e.kind, Kind::Find | Kind::Recover | Kind::Return);
-        let given = |e: &Event| matches!(e.kind, Kind::Give | Kind::Return);
-        for (i, &event) in past.iter().enumerate() {
-            let mut ask = |ask| all.push((ask, event));
-            match event.kind {
-                Kind::Give => {
-                    if count(&|e| given(e) && e.t == event.t && e.b == event.b) == 1 {
-                        ask(Ask::Giver);
-                    }
-                    if count(&|e| given(e) && e.t == event.t && e.a == event.a) == 1 {
-                        ask(Ask::Receiver);
-                    }
-                }
-                Kind::Lose => ask(Ask::WhoLost),
-                Kind::Find => {
-                    if count(&|e| found(e) && e.t == event.t) == 1 {
-                        ask(Ask::WhoFound);
-                    }
-                    if count(&|e| found(e) && e.a == event.a) == 1 {
-                        ask(Ask::WhatFound);
-                    }
-                }
-                Kind::Eat => {
-                    ask(Ask::WhoAte);
-                    ask(Ask::WhatAte);
-                }
-                Kind::See => {
-                    ask(Ask::WhoSaw);
-                    ask(Ask::WhatSaw);
-                }
-                Kind::Play => ask(Ask::Together),
-                Kind::Glad | Kind::Sad => {
-                    if count(&|e| e.kind == event.kind && e.a == event.a) == 1 {
-                        // A mood is told straight after its cause.
-                        ask(match past[i - 1].kind {
-                            Kind::Give => Ask::GladOfGift,
-                            Kind::Recover => Ask::GladOfFinding,
-                            Kind::Return => Ask::GladOfReturn,
-                            _ => Ask::SadOfLoss,
-                        });
-                    }
-                    if count(&|e| e.kind == event.kind) == 1 {
-                        ask(if event.kind == Kind::Glad {
-                            Ask::WhoGlad
-                        } else {
-                            Ask::WhoSad
-                        });
-                    }
-                }
-                _ => {}
-            }
-        }
-        all
-    }
-=======
->>>>>>> corpus
 }

@@ -1,0 +1,170 @@
+//! Peak memory, as the sum of what will be allocated.
+
+use super::Options;
+use crate::contract::{Model, Pass, Scratch};
+use crate::walk::{Step, Stored};
+use serde::Serialize;
+
+/// A line of a sum of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What it is.
+    pub name: &'static str,
+    /// How its size comes about.
+    pub what: String,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Peak memory of training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Training {
+    /// What it is made of.
+    pub items: Vec<Item>,
+    /// The sum. The program itself, its threads' stacks and the text come on top: a few MB.
+    pub bytes: u64,
+    /// The activations among it, one after another.
+    pub activations: Vec<ActivationRow>,
+}
+
+/// An activation, or one a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ActivationRow {
+    /// Its slot of the arena.
+    pub slot: &'static str,
+    /// Shape of one: letter and number.
+    pub shape: Vec<(&'static str, usize)>,
+    /// How many there are.
+    pub copies: usize,
+    /// Bytes of all, padding included.
+    pub bytes: u64,
+    /// Whether the backward reads it; else it is working memory.
+    pub kept: bool,
+}
+
+/// Peak memory of generating.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generation {
+    /// What it is made of.
+    pub items: Vec<Item>,
+    /// The sum.
+    pub bytes: u64,
+    /// Bytes that one more token takes in the key/value cache of one sequence.
+    pub cache_a_token: u64,
+}
+
+fn sum(items: &[Item]) -> u64 {
+    items.iter().fold(0, |sum, item| item.bytes.saturating_add(sum))
+}
+
+fn scratch_item(scratch: Scratch, threads: usize) -> Item {
+    let a_thread = 4 * scratch.a_thread as u64;
+    Item {
+        name: "kernels' scratch",
+        what: format!(
+            "packing, {threads} thread{} tiles",
+            if threads == 1 { "'s" } else { "s'" }
+        ),
+        bytes: a_thread
+            .saturating_mul(threads as u64)
+            .saturating_add(4 * scratch.shared as u64),
+    }
+}
+
+pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, options: &Options) -> Training {
+    let activations = activations(model, steps, b, t);
+    let of = |kept| {
+        activations
+            .iter()
+            .filter(|row| row.kept == kept)
+            .map(|row| row.bytes)
+            .sum()
+    };
+    let arena = 4 * model.params().floats() as u64;
+    // Sums of 1, 2, 4, … micro-batches wait for their like: a binary counter of gradients.
+    let waiting = u64::from(options.micro_batches.ilog2());
+    let mut items = Vec::new();
+    let mut item = |name, what: String, bytes| items.push(Item { name, what, bytes });
+    item("weights", "f32".into(), arena);
+    item("gradients", "f32".into(), arena);
+    if waiting > 0 {
+        let what = format!(
+            "{waiting} more to sum {} micro-batches in a fixed order",
+            options.micro_batches
+        );
+        item("gradients waiting", what, waiting * arena);
+    }
+    item("AdamW: m", "running mean of the gradient".into(), arena);
+    item("AdamW: v", "running mean of its square".into(), arena);
+    item("activations", "kept for the backward".into(), of(true));
+    item("working memory", "used again by every layer".into(), of(false));
+    item("batch", "ids, targets and losses".into(), 12 * (b * t) as u64);
+    items.push(scratch_item(model.scratch(b, t, Pass::Train), options.threads));
+    Training {
+        bytes: sum(&items),
+        items,
+        activations,
+    }
+}
+
+fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize) -> Vec<ActivationRow> {
+    let kept_by_step = |name| {
+        steps
+            .iter()
+            .any(|step| step.stored == Stored::Kept && step.slots.contains(&name))
+    };
+    let mut rows: Vec<ActivationRow> = Vec::new();
+    for slot in model
+        .activations(b, t, Pass::Train)
+        .slots()
+        .iter()
+        .filter(|slot| !slot.is_empty())
+    {
+        match rows.iter_mut().find(|row| row.slot == slot.name) {
+            Some(row) => {
+                row.copies += 1;
+                row.bytes += slot.bytes();
+            }
+            None => rows.push(ActivationRow {
+                slot: slot.name,
+                shape: slot.shape.clone(),
+                copies: 1,
+                bytes: slot.bytes(),
+                // What every layer has for itself is there for the backward.
+                kept: slot.layer.is_some() || kept_by_step(slot.name),
+            }),
+        }
+    }
+    rows
+}
+
+pub(super) fn generation(model: &dyn Model, t: usize, options: &Options) -> Generation {
+    let plan = model.decode_plan(t);
+    let dims = model.dims();
+    let each = options.sequences as u64;
+    let of = match each {
+        1 => String::new(),
+        n => format!(", {n} sequences"),
+    };
+    let cache: usize = plan.cache.slots().iter().map(|slot| slot.len()).sum();
+    let mut items = Vec::new();
+    let mut item = |name, what: String, bytes| items.push(Item { name, what, bytes });
+    item("weights", "f32".into(), 4 * model.params().floats() as u64);
+    item(
+        "key/value cache",
+        format!("keys, values of all tokens{of}"),
+        each * plan.cache.bytes(),
+    );
+    item(
+        "working memory",
+        format!("a chunk of the prompt{of}"),
+        each * plan.work.bytes(),
+    );
+    item("logits", format!("one row{of}"), each * 4 * dims.vocab_size as u64);
+    items.push(scratch_item(plan.scratch, options.threads));
+    Generation {
+        bytes: sum(&items),
+        items,
+        cache_a_token: 4 * (cache / t) as u64,
+    }
+}
