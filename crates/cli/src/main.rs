@@ -1,2 +1,117 @@
-//! The foretoken binary.
-fn main() {}
+//! The foretoken binary: one file a command; errors are printed here, once.
+#![forbid(unsafe_code)]
+
+mod completions;
+mod generate;
+mod plot;
+mod size;
+mod size_table;
+mod terminal;
+mod tokenizer;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// From raw text to a working GPT, and a look inside.
+#[derive(Debug, Parser)]
+#[command(name = "foretoken", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  foretoken train                                   a small model on the built-in stories, in two minutes
+  foretoken train --data book.txt --out runs/book   on your own text
+  foretoken generate \"Once upon a time\"             go on with the latest run
+  foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
+
+Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512; FORETOKEN_CACHE, where token files are kept.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model on text
+    Train(Box<train::Train>),
+    /// Write text with a model
+    Generate(generate::Generate),
+    /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
+    Size(size::Size),
+    /// Train a tokenizer, or turn text into token ids and back
+    Tokenizer(tokenizer::TokenizerCommand),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+/// Wrong usage that is only seen after parsing.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Train(train) => train.run(),
+        Command::Generate(generate) => generate.run(),
+        Command::Size(size) => size.run(),
+        Command::Tokenizer(tokenizer) => tokenizer.run(),
+        Command::Completions(completions) => completions.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has gone: nothing is wrong.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", terminal::paint_error("error:"));
+            if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(broken)
+}
+
+/// A value that no run or sampler can have is wrong usage; what the world holds is a failure.
+fn is_usage(error: &anyhow::Error) -> bool {
+    use foretoken::train::Error as Train;
+    error.chain().any(|cause| {
+        cause.is::<Usage>()
+            || matches!(
+                cause.downcast_ref::<Train>(),
+                Some(
+                    Train::Value { .. }
+                        | Train::ConfigFile { .. }
+                        | Train::RunExists { .. }
+                        | Train::Model(foretoken::model::Error::Config { .. })
+                )
+            )
+            || matches!(cause.downcast_ref::<foretoken::generate::Error>(), Some(foretoken::generate::Error::Sampling { .. }))
+            || cause.downcast_ref::<foretoken::model::Error>().is_some_and(|error| {
+                matches!(error, foretoken::model::Error::Config { .. } | foretoken::model::Error::Batch { .. })
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -42,7 +42,7 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
         durable::verify_dir(&dir)?;
     }
     let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
-    let tokenizer = read_tokenizer(&dir)?;
+    let tokenizer = open_tokenizer(&dir)?;
     let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
     if tokens > vocab_size {
         return Err(Error::Tokenizer {
@@ -61,7 +61,11 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
     })
 }
 
-fn read_tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
+/// The tokeniser in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+///
+/// # Errors
+/// [`Error::NoTokenizer`], or what is wrong with the files.
+pub fn open_tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
     let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| dir.join(name));
     if json.exists() {
         return Ok(Tokenizer::from_file(&json)?);

@@ -27,7 +27,7 @@ mod stop;
 mod write;
 
 pub use error::Error;
-pub use gpt::{Gpt, open, open_with};
+pub use gpt::{Gpt, open, open_tokenizer, open_with};
 pub use locate::{is_run, latest_run, locate};
 pub use score::{Score, TokenScore};
 pub use write::{GenerateOptions, Stopped, Text, write};

@@ -36,7 +36,7 @@ pub enum Error {
         expected: String,
     },
     /// The allocator refused.
-    #[error("no memory for {what}: {} are needed; lower the batch size or the sequence length, or take a smaller model", human(*.bytes))]
+    #[error("no memory for {what}: {} are needed; lower the batch size or the sequence length, or take a smaller model", human_bytes(*.bytes))]
     NoMemory {
         /// What the memory was for.
         what: &'static str,
@@ -70,8 +70,8 @@ pub enum Error {
     File(#[from] foretoken_formats::Error),
 }
 
-/// Bytes as people read them: powers of 1024, three digits.
-fn human(bytes: u64) -> String {
+/// Bytes as people read them, in powers of 1024: `1.5 GiB`.
+pub fn human_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in ["KiB", "MiB", "GiB", "TiB"] {

@@ -38,7 +38,7 @@ mod walk;
 
 pub use arena::{Arena, Plan, Slot};
 pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Scratch};
-pub use error::Error;
+pub use error::{Error, human_bytes};
 pub use files::{load, tensors};
 pub use params::{Init, ParamSpec, ParamTable, init};
 pub use walk::{Part, Shortcut, Step, StepParam, Stored};

@@ -147,6 +147,22 @@ impl RunConfig {
         toml::from_str(text).map_err(|error| Error::config_file(path, &error))
     }
 
+    /// Lays `flags` over this run, field by field. A preset among them also takes the place of the sizes and rates that
+    /// were resolved from the preset before.
+    ///
+    /// # Errors
+    /// [`Error::ConfigFile`] for a field of the wrong type.
+    pub fn overlay(&self, flags: toml::Table) -> Result<Self, Error> {
+        let mut table = toml::Table::try_from(self).expect("plain fields");
+        if flags.contains_key("preset") {
+            for field in ["n_layer", "n_head", "n_embd", "n_positions", "seq_len", "batch_size", "lr", "min_lr"] {
+                table.remove(field);
+            }
+        }
+        table.extend(flags);
+        table.try_into().map_err(|error| Error::config_file("the command line", &error))
+    }
+
     /// The form of `run.toml`.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("plain fields")

@@ -51,7 +51,7 @@ pub use error::Error;
 pub use gradients::GradientTree;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use optimizer::{Hyperparameters, Optimizer, Update};
-pub use prepare::{DataSummary, Prepared, Preparing, prepare};
+pub use prepare::{DataSummary, Prepared, Preparing, prepare, tokenizer_kind};
 pub use run::{Event, Outcome, Run};
 pub use schedule::{LearningRate, Schedule};
 pub use tokens::{Tokens, Window};

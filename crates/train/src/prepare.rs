@@ -174,8 +174,11 @@ fn is_whole(dir: &Path) -> bool {
     })
 }
 
-/// `byte`, `char` and `bpe[:SIZE]` are made; anything else is a file.
-fn kind_of(spec: &str) -> Result<Option<(Kind, usize)>, Error> {
+/// The tokeniser that `byte`, `char` or `bpe[:SIZE]` asks to be made; anything else is a file.
+///
+/// # Errors
+/// A size that is no number.
+pub fn tokenizer_kind(spec: &str) -> Result<Option<(Kind, usize)>, Error> {
     let (name, size) = spec
         .split_once(':')
         .map_or((spec, None), |(name, size)| (name, Some(size)));
@@ -194,7 +197,7 @@ fn kind_of(spec: &str) -> Result<Option<(Kind, usize)>, Error> {
 }
 
 fn given_tokenizer(spec: &str) -> Result<Option<Tokenizer>, Error> {
-    Ok(match kind_of(spec)? {
+    Ok(match tokenizer_kind(spec)? {
         Some((Kind::Byte, _)) => Some(Tokenizer::byte()),
         Some(_) => None,
         None => {
@@ -361,7 +364,7 @@ impl Data {
 
 /// Makes the tokeniser from the training text.
 fn learn(config: &RunConfig, data: &Data, listen: &mut dyn FnMut(Preparing)) -> Result<Tokenizer, Error> {
-    let (kind, size) = kind_of(&config.tokenizer)?.expect("files were read before");
+    let (kind, size) = tokenizer_kind(&config.tokenizer)?.expect("files were read before");
     let mut trainer = Trainer::new(kind, size)?;
     let mut bytes = 0;
     for document in data.documents(Part::Train)? {

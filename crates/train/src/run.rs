@@ -4,12 +4,12 @@ use crate::chart;
 use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::RunConfig;
 use crate::error::Error;
-use crate::metrics::{Metrics, resident_memory};
+use crate::metrics::{Metrics, available_memory, resident_memory};
 use crate::prepare::{Prepared, Preparing, prepare};
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::Pool;
-use foretoken_model::{Model, gpt2::Gpt2};
+use foretoken_model::{Model, gpt2::Gpt2, sizes};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -92,20 +92,20 @@ impl Run {
         Self::assemble(dir, data, trainer, None, pool)
     }
 
-    /// Goes on with a run from its newest whole checkpoint. `change` may change what does not change the model or the
-    /// data: steps, rates, intervals.
+    /// Goes on with a run from its newest whole checkpoint. `config` is [`Run::config`], perhaps with changes that leave
+    /// model and data as they are: steps, rates, intervals.
     ///
     /// # Errors
     /// No run, no whole checkpoint, data or sizes that changed.
     pub fn resume(
         dir: &Path,
-        change: impl FnOnce(RunConfig) -> Result<RunConfig, Error>,
+        config: RunConfig,
         cache: &Path,
         pool: &Pool,
         listen: &mut dyn FnMut(Preparing),
     ) -> Result<Self, Error> {
         let saved = Self::config(dir)?;
-        let config = change(saved.clone())?.resolve()?;
+        let config = config.resolve()?;
         let checkpoint = match checkpoint::newest(dir) {
             // Killed before its first checkpoint: from the start.
             Err(Error::NoRun { .. }) => None,
@@ -383,6 +383,13 @@ fn build(
     let data = prepare(config, cache, pool.threads(), listen)?;
     let model = Gpt2::new(config.model_config(data.tokenizer.vocab_size(), data.tokenizer.eos_id())?)?;
     let model: Box<dyn Model> = Box::new(model);
+    let options = sizes::Options { threads: pool.threads(), micro_batches: config.grad_accum, ..Default::default() };
+    let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
+    if let Some(available) = available_memory().filter(|&available| available < needed) {
+        let help = "lower --batch-size (and raise --grad-accum), --seq-len or the model's sizes; \
+                    `foretoken size --memory` tells what fits";
+        return Err(Error::Memory { needed: foretoken_model::human_bytes(needed), available: foretoken_model::human_bytes(available), help });
+    }
     let trainer = Trainer::new(config.clone(), model)?;
     Ok((data, trainer))
 }

@@ -1,0 +1,217 @@
+//! What a person watches while a model trains.
+
+use crate::terminal::{FAINT, STRONG, duration, paint, paint_warning, short, stdout_color};
+use foretoken::generate::Sampling;
+use foretoken::kernels::Pool;
+use foretoken::model::human_bytes;
+use foretoken::text::Tokenizer;
+use foretoken::train::{DataSummary, Metrics, Preparing, Run, Trainer};
+use foretoken::{GenerateOptions, write};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Tokens of a sample text.
+const SAMPLE: usize = 160;
+/// Seconds between lines where there is no terminal to draw on.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Lines on standard output, a live line on standard error; with `--json` the objects of [`Metrics`] alone.
+pub(super) struct Progress {
+    quiet: bool,
+    json: bool,
+    bar: ProgressBar,
+    color: bool,
+    steps: u64,
+    first_step: u64,
+    begun: Instant,
+    last_line: Instant,
+    summary: DataSummary,
+    /// Smoothed training loss.
+    smooth: Option<f64>,
+    last_val: Option<f64>,
+    saved: Option<String>,
+}
+
+impl Progress {
+    pub(super) fn new(quiet: bool, json: bool) -> Self {
+        let target = if quiet || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(8)
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a fixed template"));
+        Self {
+            quiet,
+            json,
+            bar,
+            color: stdout_color(),
+            steps: 0,
+            first_step: 0,
+            begun: Instant::now(),
+            last_line: Instant::now(),
+            summary: DataSummary::default(),
+            smooth: None,
+            last_val: None,
+            saved: None,
+        }
+    }
+
+    /// Text for people.
+    pub(super) fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bar.suspend(|| {
+            // Somebody who stopped reading does not stop the training.
+            let _ = if self.json { write!(std::io::stderr(), "{text}") } else { write!(std::io::stdout(), "{text}") };
+        });
+    }
+
+    pub(super) fn warn(&self, message: &str) {
+        self.bar.suspend(|| eprintln!("{} {message}", paint_warning("warning:")));
+    }
+
+    pub(super) fn prepare(&self, preparing: Preparing) {
+        let (what, bytes) = match preparing {
+            Preparing::Tokenizer { bytes } => ("reading text for the tokenizer", bytes),
+            Preparing::Tokens { bytes } => ("turning text into tokens", bytes),
+        };
+        self.bar.set_message(format!("{what}: {}", human_bytes(bytes)));
+    }
+
+    pub(super) fn start(&mut self, run: &Run) {
+        self.steps = run.trainer.config().steps;
+        self.first_step = run.step();
+        self.summary = run.data.summary.clone();
+        self.bar.set_message("");
+        self.bar.set_length(self.steps);
+        self.bar.set_position(self.first_step);
+        let template = "{bar:24.blue/dim} {msg}";
+        self.bar.set_style(ProgressStyle::with_template(template).expect("a fixed template").progress_chars("━╸─"));
+        self.begun = Instant::now();
+        self.last_line = self.begun;
+    }
+
+    pub(super) fn step(&mut self, metrics: &Metrics) {
+        if let Some(loss) = metrics.train_loss {
+            self.smooth = Some(self.smooth.map_or(loss, |smooth| 0.95 * smooth + 0.05 * loss));
+        }
+        if self.json {
+            self.bar.suspend(|| {
+                let _ = writeln!(std::io::stdout(), "{}", metrics.to_line());
+            });
+        }
+        if self.quiet {
+            return;
+        }
+        self.bar.set_position(metrics.step);
+        self.bar.set_message(self.line(metrics));
+        let evaluated = metrics.val_loss.is_some();
+        let waited = self.bar.is_hidden() && self.last_line.elapsed() > QUIET;
+        if (evaluated || waited) && !self.json {
+            self.last_line = Instant::now();
+            self.say(&self.row(metrics));
+        }
+        self.last_val = metrics.val_loss.or(self.last_val);
+    }
+
+    /// The live line.
+    fn line(&self, m: &Metrics) -> String {
+        let mut parts = vec![format!("{}/{}", m.step, self.steps)];
+        if let Some(loss) = self.smooth {
+            parts.push(format!("loss {loss:.3}"));
+        }
+        if let Some(loss) = m.val_loss.or(self.last_val) {
+            parts.push(format!("val {loss:.3}"));
+        }
+        parts.push(format!("lr {:.1e}", m.lr));
+        if let Some(norm) = m.grad_norm {
+            parts.push(format!("|g| {norm:.2}"));
+        }
+        parts.push(format!("{} tok/s", short(m.tokens_per_s)));
+        if let Some(share) = m.share_of_limit {
+            parts.push(format!("{:.0}% of limit", 100.0 * share));
+        }
+        if let Some(memory) = m.memory {
+            parts.push(human_bytes(memory));
+        }
+        parts.push(format!("{} left", duration(self.seconds_left(m))));
+        parts.join("  ")
+    }
+
+    fn seconds_left(&self, m: &Metrics) -> f64 {
+        let done = m.step.saturating_sub(self.first_step).max(1) as f64;
+        self.begun.elapsed().as_secs_f64() / done * (self.steps - m.step) as f64
+    }
+
+    /// A line that stays.
+    fn row(&self, m: &Metrics) -> String {
+        let loss = |loss: Option<f64>| loss.map_or("   -   ".into(), |loss| format!("{loss:7.4}"));
+        let mut row = format!("step {:>6}  train {}  ", m.step, loss(self.smooth));
+        let val = format!("val {}", loss(m.val_loss));
+        row += &paint(&val, STRONG, self.color && m.val_loss.is_some());
+        if let Some(bits) = m.val_bits_per_byte {
+            row += &format!("  {bits:.3} bits/byte");
+            if let Some(floor) = self.summary.floor_bits_per_byte {
+                row += &paint(&format!(" (floor {floor:.3})"), FAINT, self.color);
+            }
+        }
+        let share = m.share_of_limit.map_or(String::new(), |share| format!("  {:.0}% of limit", 100.0 * share));
+        let rest = format!("  {} tok/s{share}  {} left", short(m.tokens_per_s), duration(self.seconds_left(m)));
+        row + &paint(&rest, FAINT, self.color) + "\n"
+    }
+
+    pub(super) fn sample(&mut self, trainer: &Trainer, tokenizer: &Tokenizer, pool: &Pool) {
+        if self.quiet || self.json {
+            return;
+        }
+        let options = GenerateOptions {
+            sampling: Sampling { temperature: 0.8, top_k: 50, ..Sampling::default() },
+            max_tokens: SAMPLE,
+            index: u32::try_from(trainer.step).unwrap_or(u32::MAX),
+            ..GenerateOptions::default()
+        };
+        let mut text = String::new();
+        let written = write((&*trainer.model, &trainer.weights), tokenizer, pool, "", &options, |part| {
+            text.push_str(part);
+            true
+        });
+        match written {
+            Ok(_) => self.say(&paint(&indented(text.trim()), FAINT, self.color)),
+            Err(error) => self.warn(&format!("no sample: {error}")),
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self, path: &Path, best: bool) {
+        self.saved = Some(format!("{}{}", path.display(), if best { ", the best so far" } else { "" }));
+        log_saved(self);
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Where there is no live line, a checkpoint is worth a line of its own on standard error only in a terminal.
+fn log_saved(progress: &Progress) {
+    if let Some(saved) = &progress.saved {
+        progress.bar.set_prefix(saved.clone());
+    }
+}
+
+/// A sample, set off from the lines around it.
+fn indented(text: &str) -> String {
+    let width = crate::terminal::width().saturating_sub(4);
+    let options = textwrap::Options::new(width).initial_indent("  │ ").subsequent_indent("  │ ");
+    let mut out = String::new();
+    for line in text.lines() {
+        for line in textwrap::wrap(line, &options) {
+            out.push_str(&line);
+            out.push('\n');
+        }
+    }
+    out
+}

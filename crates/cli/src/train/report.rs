@@ -1,0 +1,146 @@
+//! What is said before step 0, and at the end.
+
+use crate::terminal::{STRONG, grouped, paint, short, stdout_color};
+use foretoken::kernels::Pool;
+use foretoken::model::{human_bytes, sizes};
+use foretoken::train::{Metrics, Outcome, Run, RunConfig, resident_memory};
+
+/// What is about to be done: data, model, memory, steps, machine.
+pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
+    let config = run.trainer.config();
+    let mut out = String::new();
+    let mut line = |label: &str, text: String| {
+        out += &format!("{} {text}\n", paint(&format!("{label:<10}"), STRONG, stdout_color()));
+    };
+    line("run", run.dir.display().to_string());
+    if let Some(checkpoint) = &run.resumed {
+        line("resumes", format!("step {} from {}", checkpoint.state.step, checkpoint.path.display()));
+    }
+    data(run, config, &mut line);
+    model(run, config, pool, &mut line);
+    let tokens = config.tokens_a_step();
+    let epochs = tokens as f64 * config.steps as f64 / run.data.summary.train_tokens as f64;
+    line(
+        "steps",
+        format!(
+            "{} of {} x {} x {} = {} tokens (B, T, micro-batches): {} tokens in all, {epochs:.2} times the data",
+            grouped(config.steps),
+            config.b(),
+            config.t(),
+            config.grad_accum,
+            grouped(tokens),
+            short(tokens as f64 * config.steps as f64),
+        ),
+    );
+    let rate = config.learning_rate();
+    line(
+        "rate",
+        format!("{:?}, up to {:.1e} over {} steps, down to {:.1e}", rate.schedule, rate.lr, rate.warmup, rate.min_lr).to_lowercase(),
+    );
+    let flops = run.trainer.model.training_flops(config.b(), config.t()) * config.grad_accum as f64;
+    line(
+        "machine",
+        format!(
+            "{} threads on {}: {:.0} GFLOP/s measured; a step of {:.1} GFLOP takes {:.0} ms at best",
+            pool.threads(),
+            pool.isa().name(),
+            limit / 1e9,
+            flops / 1e9,
+            1e3 * flops / limit
+        ),
+    );
+    out + "\n"
+}
+
+fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
+    let summary = &run.data.summary;
+    let part = |documents: u64, bytes: u64, tokens: u64| {
+        format!("{} documents, {}, {} tokens", grouped(documents), human_bytes(bytes), grouped(tokens))
+    };
+    let names = match &config.data[..] {
+        [first, _, _, _, ..] => format!("{first} and {} more", config.data.len() - 1),
+        names => names.join(", "),
+    };
+    let cached = if run.data.cached { " (from the cache)" } else { "" };
+    let train = part(summary.train_documents, summary.train_bytes, summary.train_tokens);
+    line("data", format!("{names}: {train}{cached}"));
+    if summary.val_tokens > 0 {
+        line("validation", part(summary.val_documents, summary.val_bytes, summary.val_tokens));
+    }
+    if let (Some(bits), Some(loss)) = (summary.floor_bits_per_byte, summary.floor_loss()) {
+        line("floor", format!("{bits:.3} bits per byte, a loss of {loss:.3}: the entropy of the stories' source"));
+    }
+    let tokenizer = &run.data.tokenizer;
+    let bytes = summary.train_bytes as f64 / summary.train_tokens.max(1) as f64;
+    line("tokenizer", format!("{}, {} tokens, {bytes:.2} bytes a token", tokenizer.kind(), grouped(tokenizer.vocab_size() as u64)));
+}
+
+fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str, String)) {
+    let model = &run.trainer.model;
+    let dims = model.dims();
+    line(
+        "model",
+        format!(
+            "{} with L={} d={} h={} dh={} f={} V={} n_positions={}",
+            model.model_type(),
+            dims.n_layer,
+            dims.n_embd,
+            dims.n_head,
+            dims.head_dim(),
+            dims.n_inner,
+            grouped(dims.vocab_size as u64),
+            dims.n_positions
+        ),
+    );
+    let options = sizes::Options { threads: pool.threads(), micro_batches: config.grad_accum, ..Default::default() };
+    let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else { return };
+    let parts = report.parameters.parts.iter().filter(|part| part.count > 0);
+    let parts: Vec<String> = parts.map(|part| format!("{} {}", part.name, short(part.count as f64))).collect();
+    line("parameters", format!("{}: {}", grouped(report.parameters.count), parts.join(", ")));
+    let items: Vec<String> =
+        report.training.items.iter().map(|item| format!("{} {}", item.name, human_bytes(item.bytes))).collect();
+    line("memory", format!("{} predicted: {}", human_bytes(report.training.bytes), items.join(", ")));
+}
+
+/// How it went, and what to do next.
+pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
+    let metrics: Vec<Metrics> = run.metrics()?;
+    let config = run.trainer.config();
+    let color = stdout_color();
+    let mut out = format!("\n{}\n", paint(&super::ending(outcome, run.step(), config.steps), STRONG, color));
+    let Some(last) = metrics.last() else { return Ok(out) };
+    let summary = &run.data.summary;
+    out += &crate::plot::loss_plot(&metrics, summary.floor_loss(), crate::terminal::width().min(100), 12, color);
+    if let Some((best, step)) = run.best() {
+        out += &format!("validation loss {best:.4} at step {step}");
+        if let Some(bits) = summary.bits_per_byte(best) {
+            out += &format!(", {bits:.3} bits per byte");
+        }
+        if let Some(floor) = summary.floor_bits_per_byte {
+            out += &format!("; the floor is {floor:.3}");
+        }
+        out += "\n";
+    }
+    let memory = resident_memory().map_or(String::new(), |(_, peak)| format!(", at most {} of memory", human_bytes(peak)));
+    let seconds = crate::terminal::duration(last.time_s);
+    out += &format!("{} tokens in {seconds}{memory}\n\n", grouped(last.tokens));
+    let dir = run.dir.display();
+    out += &format!("  {dir}/loss.svg       the picture\n  {dir}/latest         the model, as `transformers` opens it\n");
+    if run.best().is_some_and(|(_, step)| step != run.step()) {
+        out += &format!("  {dir}/best           the model with the lowest validation loss\n");
+    }
+    out += "\nNext:\n";
+    out += &format!("  foretoken generate --model {dir} \"{}\"\n", prompt_for(config));
+    if outcome == Outcome::Interrupted {
+        out += &format!("  foretoken train --resume --out {dir}\n");
+    } else {
+        out += &format!("  foretoken train --resume --out {dir} --steps {}\n", 2 * config.steps);
+    }
+    out += &format!("  foretoken size --model {dir}\n");
+    Ok(out)
+}
+
+/// A beginning that the data know.
+fn prompt_for(config: &RunConfig) -> &'static str {
+    if config.data.iter().any(|path| path.starts_with("corpus")) { "One sunny morning, " } else { "" }
+}
