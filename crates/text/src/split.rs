@@ -42,7 +42,10 @@ impl Split {
         if fraction == 0.0 || !is_text || sources.len() >= MANY_DOCUMENTS {
             // `as` saturates, and no fraction below 1 reaches u64::MAX.
             let threshold = (fraction * 2f64.powi(64)) as u64;
-            return Ok(Split { rule: Rule::Documents { seed, threshold }, documents: 0 });
+            return Ok(Split {
+                rule: Rule::Documents { seed, threshold },
+                documents: 0,
+            });
         }
         let mut total = 0u64;
         for source in sources {
@@ -55,7 +58,10 @@ impl Split {
             total = total.saturating_add(size);
         }
         let left = total - (total as f64 * fraction) as u64;
-        Ok(Split { rule: Rule::Bytes { left }, documents: 0 })
+        Ok(Split {
+            rule: Rule::Bytes { left },
+            documents: 0,
+        })
     }
 
     /// The part of the next document, or piece of one, to train on, and the part to validate on. A document that is cut
@@ -89,7 +95,12 @@ fn cut_at(mut document: Document, cut: usize) -> (Option<Document>, Option<Docum
         return (None, Some(Document { text, ..document }));
     }
     let line = document.line + document.text.bytes().filter(|&byte| byte == b'\n').count() as u64;
-    let rest = Document { text, source: document.source.clone(), line, ends: document.ends };
+    let rest = Document {
+        text,
+        source: document.source.clone(),
+        line,
+        ends: document.ends,
+    };
     document.ends = true;
     (Some(document), Some(rest))
 }

@@ -15,8 +15,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::Error;
-use rows::{CsvRows, JsonRows};
 pub use rows::LARGEST_ROW;
+use rows::{CsvRows, JsonRows};
 pub use sources::{Format, Source, find_sources, sources_fingerprint};
 pub use text::LARGEST_PIECE;
 use text::TextPieces;
@@ -47,7 +47,10 @@ pub struct DocumentOptions {
 
 impl Default for DocumentOptions {
     fn default() -> DocumentOptions {
-        DocumentOptions { text_field: "text".to_owned(), format: None }
+        DocumentOptions {
+            text_field: "text".to_owned(),
+            format: None,
+        }
     }
 }
 
@@ -76,7 +79,10 @@ pub struct Documents {
 
 impl std::fmt::Debug for Documents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Documents").field("sources", &self.sources).field("fields", &self.fields).finish()
+        f.debug_struct("Documents")
+            .field("sources", &self.sources)
+            .field("fields", &self.fields)
+            .finish()
     }
 }
 
@@ -100,7 +106,11 @@ impl Documents {
         };
         Documents {
             sources: sources.into_iter(),
-            fields: options.text_field.split(',').map(|field| field.trim().to_owned()).collect(),
+            fields: options
+                .text_field
+                .split(',')
+                .map(|field| field.trim().to_owned())
+                .collect(),
             current: None,
             empty: Some(names),
             failed: false,
@@ -112,7 +122,10 @@ impl Documents {
         let reader: Box<dyn Read> = match source.path() {
             None => Box::new(io::stdin()),
             Some(path) => {
-                let file = File::open(path).map_err(|error| Error::Io { path: path.to_owned(), source: error })?;
+                let file = File::open(path).map_err(|error| Error::Io {
+                    path: path.to_owned(),
+                    source: error,
+                })?;
                 Box::new(file)
             }
         };
@@ -139,7 +152,9 @@ impl Iterator for Documents {
             }
             let started = match self.sources.next() {
                 Some(source) => self.start(&source),
-                None => Err(Error::NoText { sources: self.empty.take()? }),
+                None => Err(Error::NoText {
+                    sources: self.empty.take()?,
+                }),
             };
             match started {
                 Ok(reader) => self.current = Some(reader),
@@ -154,5 +169,8 @@ impl Iterator for Documents {
 
 /// What the system said about `name`.
 fn io_error(name: &str, source: io::Error) -> Error {
-    Error::Io { path: name.into(), source }
+    Error::Io {
+        path: name.into(),
+        source,
+    }
 }

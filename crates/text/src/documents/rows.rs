@@ -24,7 +24,14 @@ pub(super) struct JsonRows<R> {
 
 impl<R: Read> JsonRows<R> {
     pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> JsonRows<R> {
-        JsonRows { reader: BufReader::new(reader), source, fields, buffer: Vec::new(), line: 0, offset: 0 }
+        JsonRows {
+            reader: BufReader::new(reader),
+            source,
+            fields,
+            buffer: Vec::new(),
+            line: 0,
+            offset: 0,
+        }
     }
 
     fn row(&mut self) -> Result<Option<Document>, Error> {
@@ -44,7 +51,11 @@ impl<R: Read> JsonRows<R> {
                 1 => self.buffer.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.buffer),
                 _ => &self.buffer,
             };
-            let line = check_text(line, &self.source, self.offset + (self.buffer.len() - line.len()) as u64)?;
+            let line = check_text(
+                line,
+                &self.source,
+                self.offset + (self.buffer.len() - line.len()) as u64,
+            )?;
             if line.trim().is_empty() {
                 continue;
             }
@@ -54,7 +65,12 @@ impl<R: Read> JsonRows<R> {
             })?;
             let text = self.text(&row)?;
             if !text.is_empty() {
-                return Ok(Some(Document { text, source: self.source.clone(), line: self.line, ends: true }));
+                return Ok(Some(Document {
+                    text,
+                    source: self.source.clone(),
+                    line: self.line,
+                    ends: true,
+                }));
             }
         }
     }
@@ -105,9 +121,19 @@ pub(super) struct CsvRows<R> {
 
 impl<R: Read> CsvRows<R> {
     pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> CsvRows<R> {
-        let reader = Guard { reader, offset: 0, of_row: 0 };
+        let reader = Guard {
+            reader,
+            offset: 0,
+            of_row: 0,
+        };
         let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader);
-        CsvRows { reader, source, fields, columns: Vec::new(), record: csv::ByteRecord::new() }
+        CsvRows {
+            reader,
+            source,
+            fields,
+            columns: Vec::new(),
+            record: csv::ByteRecord::new(),
+        }
     }
 
     /// Reads the next row; false at the end.
@@ -118,12 +144,16 @@ impl<R: Read> CsvRows<R> {
             let line = error.position().unwrap_or(self.reader.position()).line();
             match error.into_kind() {
                 csv::ErrorKind::Io(error) => match error.downcast::<Refused>() {
-                    Ok(Refused::Nul(offset)) => Error::Binary { origin: self.source.to_string(), offset },
+                    Ok(Refused::Nul(offset)) => Error::Binary {
+                        origin: self.source.to_string(),
+                        offset,
+                    },
                     Ok(Refused::TooLong) => too_long(&self.source, line),
                     Err(error) => io_error(&self.source, error),
                 },
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                    let message = format!("{len} columns, the first line has {expected_len}; is a quotation mark missing?");
+                    let message =
+                        format!("{len} columns, the first line has {expected_len}; is a quotation mark missing?");
                     row_error(&self.source, line, message)
                 }
                 other => row_error(&self.source, line, format!("{other:?}")),
@@ -136,7 +166,9 @@ impl<R: Read> CsvRows<R> {
             if !self.read()? {
                 return Ok(None);
             }
-            let names: Vec<&str> = (0..self.record.len()).map(|column| self.field(column)).collect::<Result<_, _>>()?;
+            let names: Vec<&str> = (0..self.record.len())
+                .map(|column| self.field(column))
+                .collect::<Result<_, _>>()?;
             let of_field = |field: &String| {
                 let column = names.iter().position(|name| name == field);
                 column.ok_or_else(|| missing(&self.source, 1, field, names.iter().copied()))
@@ -144,11 +176,20 @@ impl<R: Read> CsvRows<R> {
             self.columns = self.fields.iter().map(of_field).collect::<Result<_, _>>()?;
         }
         while self.read()? {
-            let fields: Vec<&str> = self.columns.iter().map(|&column| self.field(column)).collect::<Result<_, _>>()?;
+            let fields: Vec<&str> = self
+                .columns
+                .iter()
+                .map(|&column| self.field(column))
+                .collect::<Result<_, _>>()?;
             let text = fields.join("\n");
             if !text.is_empty() {
                 let line = self.record.position().map_or(0, csv::Position::line);
-                return Ok(Some(Document { text, source: self.source.clone(), line, ends: true }));
+                return Ok(Some(Document {
+                    text,
+                    source: self.source.clone(),
+                    line,
+                    ends: true,
+                }));
             }
         }
         Ok(None)
@@ -204,21 +245,39 @@ impl<R: Read> Read for Guard<R> {
 
 fn check_text<'t>(bytes: &'t [u8], source: &str, offset: u64) -> Result<&'t str, Error> {
     if let Some(nul) = bytes.iter().position(|&byte| byte == 0) {
-        return Err(Error::Binary { origin: source.to_owned(), offset: offset + nul as u64 });
+        return Err(Error::Binary {
+            origin: source.to_owned(),
+            offset: offset + nul as u64,
+        });
     }
-    std::str::from_utf8(bytes)
-        .map_err(|error| Error::NotUtf8 { origin: source.to_owned(), offset: offset + error.valid_up_to() as u64 })
+    std::str::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
+        origin: source.to_owned(),
+        offset: offset + error.valid_up_to() as u64,
+    })
 }
 
 fn row_error(source: &str, line: u64, message: String) -> Error {
-    Error::Row { origin: source.to_owned(), line, message }
+    Error::Row {
+        origin: source.to_owned(),
+        line,
+        message,
+    }
 }
 
 fn too_long(source: &str, line: u64) -> Error {
-    row_error(source, line, format!("row longer than {LARGEST_ROW} bytes; is a quotation mark missing?"))
+    row_error(
+        source,
+        line,
+        format!("row longer than {LARGEST_ROW} bytes; is a quotation mark missing?"),
+    )
 }
 
 fn missing<'f>(source: &str, line: u64, field: &str, found: impl Iterator<Item = &'f str>) -> Error {
     let found = found.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Error::MissingField { origin: source.to_owned(), line, field: field.to_owned(), found }
+    Error::MissingField {
+        origin: source.to_owned(),
+        line,
+        field: field.to_owned(),
+        found,
+    }
 }

@@ -20,7 +20,9 @@ pub enum Format {
 
 impl Format {
     fn of(path: &Path) -> Option<Format> {
-        let Some(extension) = path.extension() else { return Some(Format::Text) };
+        let Some(extension) = path.extension() else {
+            return Some(Format::Text);
+        };
         match extension.to_str()?.to_ascii_lowercase().as_str() {
             "txt" | "md" => Some(Format::Text),
             "jsonl" => Some(Format::JsonLines),
@@ -41,7 +43,11 @@ pub struct Source {
 impl Source {
     fn file(path: PathBuf, format: Format) -> Source {
         let name = path.display().to_string();
-        Source { path: Some(path), name, format }
+        Source {
+            path: Some(path),
+            name,
+            format,
+        }
     }
 
     /// The file; none for standard input.
@@ -65,7 +71,10 @@ impl Source {
     /// Where the system does not tell.
     pub fn size(&self) -> Result<Option<u64>, Error> {
         let Some(path) = &self.path else { return Ok(None) };
-        let metadata = path.metadata().map_err(|source| Error::Io { path: path.clone(), source })?;
+        let metadata = path.metadata().map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
         Ok(metadata.is_file().then_some(metadata.len()))
     }
 }
@@ -85,7 +94,11 @@ pub fn find_sources<P: AsRef<str>>(paths: &[P], format: Option<Format>) -> Resul
         if name == "-" {
             if sources.iter().all(|source| source.path.is_some()) {
                 let name = "standard input".to_owned();
-                sources.push(Source { path: None, name, format: format.unwrap_or(Format::Text) });
+                sources.push(Source {
+                    path: None,
+                    name,
+                    format: format.unwrap_or(Format::Text),
+                });
             }
             continue;
         } else if path.is_dir() {
@@ -98,14 +111,21 @@ pub fn find_sources<P: AsRef<str>>(paths: &[P], format: Option<Format>) -> Resul
             expand(name, format, &mut sources)?;
         } else {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::Io { path: path.to_owned(), source });
+            return Err(Error::Io {
+                path: path.to_owned(),
+                source,
+            });
         }
         if sources.len() == before {
-            return Err(Error::NoFiles { pattern: name.to_owned() });
+            return Err(Error::NoFiles {
+                pattern: name.to_owned(),
+            });
         }
     }
     if sources.is_empty() {
-        return Err(Error::NoFiles { pattern: "no path".to_owned() });
+        return Err(Error::NoFiles {
+            pattern: "no path".to_owned(),
+        });
     }
     Ok(sources)
 }
@@ -121,7 +141,10 @@ fn walk(folder: &Path, format: Option<Format>, sources: &mut Vec<Source>) -> Res
         })?;
         // A file without extension is taken where it is named, not where it only lies about (`LICENSE`, `Makefile`).
         let known = Format::of(entry.path()).filter(|_| entry.path().extension().is_some());
-        if let Some(found) = known.map(|found| format.unwrap_or(found)).filter(|_| entry.file_type().is_file()) {
+        if let Some(found) = known
+            .map(|found| format.unwrap_or(found))
+            .filter(|_| entry.file_type().is_file())
+        {
             sources.push(Source::file(entry.into_path(), found));
         }
     }
@@ -130,11 +153,19 @@ fn walk(folder: &Path, format: Option<Format>, sources: &mut Vec<Source>) -> Res
 
 /// Adds the files that match `pattern`, by name. Files of unknown kind are left out, as in a folder.
 fn expand(pattern: &str, format: Option<Format>, sources: &mut Vec<Source>) -> Result<(), Error> {
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let paths = glob::glob_with(pattern, options)
-        .map_err(|error| Error::Pattern { pattern: pattern.to_owned(), message: error.to_string() })?;
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..Default::default()
+    };
+    let paths = glob::glob_with(pattern, options).map_err(|error| Error::Pattern {
+        pattern: pattern.to_owned(),
+        message: error.to_string(),
+    })?;
     for path in paths {
-        let path = path.map_err(|error| Error::Io { path: error.path().to_owned(), source: error.into() })?;
+        let path = path.map_err(|error| Error::Io {
+            path: error.path().to_owned(),
+            source: error.into(),
+        })?;
         if let Some(found) = format.or_else(|| Format::of(&path)).filter(|_| path.is_file()) {
             sources.push(Source::file(path, found));
         }
@@ -151,7 +182,10 @@ pub fn sources_fingerprint(sources: &[Source]) -> Result<Option<Fingerprint>, Er
     let mut hasher = blake3::Hasher::new();
     for source in sources {
         let Some(path) = source.path() else { return Ok(None) };
-        let io = |error| Error::Io { path: path.to_owned(), source: error };
+        let io = |error| Error::Io {
+            path: path.to_owned(),
+            source: error,
+        };
         // The same file by another working directory is the same.
         let full = path.canonicalize().map_err(io)?;
         let metadata = full.metadata().map_err(io)?;
@@ -159,10 +193,15 @@ pub fn sources_fingerprint(sources: &[Source]) -> Result<Option<Fingerprint>, Er
             return Ok(None);
         }
         // Before 1970, or where there is no such time, the size has to do.
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let name = full.as_os_str().as_encoded_bytes();
         hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
-        hasher.update(&[source.format as u8]).update(&metadata.len().to_le_bytes());
+        hasher
+            .update(&[source.format as u8])
+            .update(&metadata.len().to_le_bytes());
         hasher.update(&modified.map_or(0, |time| time.as_nanos()).to_le_bytes());
     }
     Ok(Some(Fingerprint(*hasher.finalize().as_bytes())))

@@ -30,7 +30,15 @@ pub(super) struct TextPieces<R> {
 
 impl<R: Read> TextPieces<R> {
     pub(super) fn new(reader: R, source: Arc<str>) -> TextPieces<R> {
-        TextPieces { reader, source, buffer: Vec::new(), checked: 0, offset: 0, line: 1, done: false }
+        TextPieces {
+            reader,
+            source,
+            buffer: Vec::new(),
+            checked: 0,
+            offset: 0,
+            line: 1,
+            done: false,
+        }
     }
 
     /// Reads until `buffer` has `size` bytes or the source ends; gives whether it ended.
@@ -52,13 +60,22 @@ impl<R: Read> TextPieces<R> {
                 // UTF-16 and most binary files have a NUL early, which says more.
                 let wrong = error.valid_up_to();
                 return Err(match new.iter().take(wrong + 64).position(|&byte| byte == 0) {
-                    Some(nul) => Error::Binary { origin: origin(), offset: at + nul as u64 },
-                    None => Error::NotUtf8 { origin: origin(), offset: at + wrong as u64 },
+                    Some(nul) => Error::Binary {
+                        origin: origin(),
+                        offset: at + nul as u64,
+                    },
+                    None => Error::NotUtf8 {
+                        origin: origin(),
+                        offset: at + wrong as u64,
+                    },
                 });
             }
         };
         if let Some(nul) = new[..valid].iter().position(|&byte| byte == 0) {
-            return Err(Error::Binary { origin: origin(), offset: at + nul as u64 });
+            return Err(Error::Binary {
+                origin: origin(),
+                offset: at + nul as u64,
+            });
         }
         self.checked += valid;
         Ok(())
@@ -95,7 +112,12 @@ impl<R: Read> TextPieces<R> {
         self.offset += cut as u64;
         let line = self.line;
         self.line += text.bytes().filter(|&byte| byte == b'\n').count() as u64;
-        Ok(Some(Document { text, source: self.source.clone(), line, ends }))
+        Ok(Some(Document {
+            text,
+            source: self.source.clone(),
+            line,
+            ends,
+        }))
     }
 }
 

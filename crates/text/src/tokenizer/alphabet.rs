@@ -49,10 +49,19 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for byte in 0..=255 {
             let c = byte_to_char(byte);
-            assert!(!c.is_whitespace() && !c.is_control() && seen.insert(c), "{byte:#x} is {c:?}");
+            assert!(
+                !c.is_whitespace() && !c.is_control() && seen.insert(c),
+                "{byte:#x} is {c:?}"
+            );
             assert_eq!(char_to_byte(c), Some(byte));
         }
-        assert_eq!((byte_to_char(b' '), byte_to_char(b'\n'), byte_to_char(0xAD)), ('Ġ', 'Ċ', 'Ń'));
-        assert_eq!((char_to_byte(' '), char_to_byte('가'), char_to_byte('\u{144}')), (None, None, None));
+        assert_eq!(
+            (byte_to_char(b' '), byte_to_char(b'\n'), byte_to_char(0xAD)),
+            ('Ġ', 'Ċ', 'Ń')
+        );
+        assert_eq!(
+            (char_to_byte(' '), char_to_byte('가'), char_to_byte('\u{144}')),
+            (None, None, None)
+        );
     }
 }

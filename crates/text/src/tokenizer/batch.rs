@@ -39,7 +39,11 @@ impl Tokenizer {
         let mut ids: Vec<Vec<u32>> = texts.iter().map(|_| Vec::new()).collect();
         for ((index, _), part) in jobs.iter().zip(done) {
             let part = part.into_inner().expect("no thread panicked");
-            if ids[*index].is_empty() { ids[*index] = part } else { ids[*index].extend(part) }
+            if ids[*index].is_empty() {
+                ids[*index] = part
+            } else {
+                ids[*index].extend(part)
+            }
         }
         ids
     }

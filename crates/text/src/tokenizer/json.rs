@@ -14,7 +14,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 
 use super::alphabet::{bytes_to_token, token_to_bytes};
-use super::bpe::Bpe;
 use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, LARGEST_VOCABULARY, NO_TOKEN, Tokenizer, Tokens};
 use crate::Error;
 use crate::error::shorten;
@@ -155,7 +154,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
 }
 
 fn halves(line: &str) -> Option<(&str, &str)> {
-    line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
+    line.split_once(' ')
+        .filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
 }
 
 fn not_a_merge(line: &str) -> String {
@@ -181,12 +181,19 @@ impl Tokenizer {
         if file.model.byte_fallback {
             refuse("pre_tokenizer", file.pre_tokenizer.as_ref(), "null with byte_fallback")?;
             let falls_back = |part: &Part<'_>| part.decoders.iter().any(|part| part.kind == "ByteFallback");
-            let decoder = file.decoder.as_ref().filter(|part| !falls_back(part) && part.kind != "ByteFallback");
+            let decoder = file
+                .decoder
+                .as_ref()
+                .filter(|part| !falls_back(part) && part.kind != "ByteFallback");
             refuse("decoder", decoder, "ByteFallback with byte_fallback")?;
             return read_chars(&file);
         }
         let Some(pre) = file.pre_tokenizer.as_ref().filter(|part| is_byte_level(part)) else {
-            return Err(unsupported("pre_tokenizer", kind_of(file.pre_tokenizer.as_ref()), "ByteLevel"));
+            return Err(unsupported(
+                "pre_tokenizer",
+                kind_of(file.pre_tokenizer.as_ref()),
+                "ByteLevel",
+            ));
         };
         if pre.add_prefix_space == Some(true) {
             return Err(unsupported("add_prefix_space", "true", "false"));
@@ -208,7 +215,10 @@ impl Tokenizer {
     pub fn from_gpt2(vocab_json: &[u8], merges_txt: &[u8]) -> Result<Tokenizer, Error> {
         let vocab: Vocab<'_> = parse("vocab.json", vocab_json)?;
         check_size(merges_txt)?;
-        let wrong = |message| Error::TokenizerJson { part: "merges.txt", message };
+        let wrong = |message| Error::TokenizerJson {
+            part: "merges.txt",
+            message,
+        };
         let text = std::str::from_utf8(merges_txt).map_err(|error| wrong(error.to_string()))?;
         let mut merges = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -237,7 +247,11 @@ impl Tokenizer {
             Encoder::Bpe(bpe) => {
                 let token = |id| bytes_to_token(self.tokens.get(id).expect("merges name tokens"));
                 let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right));
-                (byte_level(true), byte_level(true), bpe.merges.iter().map(line).collect())
+                (
+                    byte_level(true),
+                    byte_level(true),
+                    bpe.merges.iter().map(line).collect(),
+                )
             }
         };
         let file = FileOut {
@@ -343,17 +357,35 @@ impl Serialize for VocabOut<'_> {
 
 fn special(id: u32, name: &str) -> Added<'_> {
     let content = Cow::Borrowed(name);
-    Added { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
+    Added {
+        id,
+        content,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(part: &'static str, json: &'a [u8]) -> Result<T, Error> {
     check_size(json)?;
-    serde_json::from_slice(json).map_err(|error| Error::TokenizerJson { part, message: error.to_string() })
+    serde_json::from_slice(json).map_err(|error| Error::TokenizerJson {
+        part,
+        message: error.to_string(),
+    })
 }
 
 fn check_size(bytes: &[u8]) -> Result<(), Error> {
     let bytes = bytes.len() as u64;
-    if bytes > LARGEST_FILE { Err(Error::TokenizerTooLarge { bytes, limit: LARGEST_FILE }) } else { Ok(()) }
+    if bytes > LARGEST_FILE {
+        Err(Error::TokenizerTooLarge {
+            bytes,
+            limit: LARGEST_FILE,
+        })
+    } else {
+        Ok(())
+    }
 }
 
 fn kind_of<'p>(part: Option<&'p Part<'_>>) -> &'p str {
@@ -361,7 +393,11 @@ fn kind_of<'p>(part: Option<&'p Part<'_>>) -> &'p str {
 }
 
 fn unsupported(part: &'static str, found: &str, expected: &'static str) -> Error {
-    Error::TokenizerUnsupported { part, found: shorten(found), expected }
+    Error::TokenizerUnsupported {
+        part,
+        found: shorten(found),
+        expected,
+    }
 }
 
 fn refuse(name: &'static str, part: Option<&Part<'_>>, expected: &'static str) -> Result<(), Error> {
@@ -373,7 +409,9 @@ fn invalid<T>(message: String) -> Result<T, Error> {
 }
 
 fn no_end() -> Error {
-    Error::TokenizerInvalid(format!("no special token `{END_OF_TEXT}`, and not exactly one other that could end a text"))
+    Error::TokenizerInvalid(format!(
+        "no special token `{END_OF_TEXT}`, and not exactly one other that could end a text"
+    ))
 }
 
 fn check_model(model: &Model<'_>) -> Result<(), Error> {
@@ -386,7 +424,11 @@ fn check_model(model: &Model<'_>) -> Result<(), Error> {
         return Err(unsupported("dropout", "set", "null"));
     }
     if is_set(&model.continuing_subword_prefix) || is_set(&model.end_of_word_suffix) {
-        return Err(unsupported("continuing_subword_prefix or end_of_word_suffix", "set", "null"));
+        return Err(unsupported(
+            "continuing_subword_prefix or end_of_word_suffix",
+            "set",
+            "null",
+        ));
     }
     if model.ignore_merges {
         return Err(unsupported("ignore_merges", "true", "false"));
@@ -410,7 +452,11 @@ fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
             return invalid(format!("the added token {name} is longer than {LONGEST} bytes"));
         }
         if !token.special || token.single_word || token.lstrip || token.rstrip {
-            return Err(unsupported("added token", &token.content, "special, without single_word, lstrip or rstrip"));
+            return Err(unsupported(
+                "added token",
+                &token.content,
+                "special, without single_word, lstrip or rstrip",
+            ));
         }
     }
     Ok(())
@@ -434,7 +480,10 @@ fn by_id<'t>(
         match ids.insert(&token.content, token.id) {
             Some(id) if id != token.id => {
                 let name = shorten(&token.content);
-                return invalid(format!("the added token {name} has the id {}, in the vocabulary {id}", token.id));
+                return invalid(format!(
+                    "the added token {name} has the id {}, in the vocabulary {id}",
+                    token.id
+                ));
             }
             _ => {}
         }
@@ -444,10 +493,20 @@ fn by_id<'t>(
         match tokens.get_mut(*id as usize) {
             None => {
                 let last = tokens.len().saturating_sub(1);
-                return invalid(format!("{} tokens, so ids are 0 to {last}, but {} is {id}", ids.len(), shorten(token)));
+                return invalid(format!(
+                    "{} tokens, so ids are 0 to {last}, but {} is {id}",
+                    ids.len(),
+                    shorten(token)
+                ));
             }
             Some(slot) if slot.is_empty() => *slot = token,
-            Some(slot) => return invalid(format!("{} and {} both have the id {id}", shorten(slot), shorten(token))),
+            Some(slot) => {
+                return invalid(format!(
+                    "{} and {} both have the id {id}",
+                    shorten(slot),
+                    shorten(token)
+                ));
+            }
         }
     }
     Ok((tokens, ids))
@@ -455,8 +514,10 @@ fn by_id<'t>(
 
 /// The end of text, and the special tokens in order of id.
 fn specials(added: &[Added<'_>]) -> Result<(u32, Vec<(u32, String)>), Error> {
-    let mut special: Vec<(u32, String)> =
-        added.iter().map(|token| (token.id, token.content.clone().into_owned())).collect();
+    let mut special: Vec<(u32, String)> = added
+        .iter()
+        .map(|token| (token.id, token.content.clone().into_owned()))
+        .collect();
     special.sort();
     special.dedup();
     let named = special.iter().find(|(_, name)| name == END_OF_TEXT);
@@ -474,10 +535,11 @@ fn read_byte_level(
 ) -> Result<Tokenizer, Error> {
     let (names, ids) = by_id(vocab, added)?;
     let (eos, special) = specials(added)?;
+    let is_special = |id: u32| special.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     let mut tokens = Tokens::default();
     let mut bytes = Box::new([NO_TOKEN; 256]);
     for (id, name) in names.iter().enumerate() {
-        if special.binary_search_by_key(&(id as u32), |(id, _)| *id).is_ok() {
+        if is_special(id as u32) {
             tokens.push(name.as_bytes());
             continue;
         }
@@ -488,31 +550,53 @@ fn read_byte_level(
                 }
                 tokens.push(&token);
             }
-            Err(c) => return invalid(format!("the token {} has {c:?}, which stands for no byte", shorten(name))),
+            Err(c) => {
+                return invalid(format!(
+                    "the token {} has {c:?}, which stands for no byte",
+                    shorten(name)
+                ));
+            }
         }
     }
     if let Some(byte) = bytes.iter().position(|&id| id == NO_TOKEN) {
-        return invalid(format!("no token for the byte {byte:#04X}: some text could not be encoded"));
+        return invalid(format!(
+            "no token for the byte {byte:#04X}: some text could not be encoded"
+        ));
     }
     let id_of = |rank: usize, token: &str| match ids.get(token) {
+        // Else ordinary text could end a document.
+        Some(&id) if is_special(id) => {
+            invalid(format!("merge {} names the special token {}", rank + 1, shorten(token)))
+        }
         Some(&id) => Ok(id),
-        None => invalid(format!("merge {} names {}, which is not in the vocabulary", rank + 1, shorten(token))),
+        None => invalid(format!(
+            "merge {} names {}, which is not in the vocabulary",
+            rank + 1,
+            shorten(token)
+        )),
     };
     let (mut pairs, mut results) = (Vec::with_capacity(merges.len()), Vec::with_capacity(merges.len()));
     let mut seen: std::collections::HashSet<(u32, u32), RandomState> = std::collections::HashSet::default();
     for (rank, Merge(left, right)) in merges.iter().enumerate() {
         let pair = (id_of(rank, left)?, id_of(rank, right)?);
         if !seen.insert(pair) {
-            return invalid(format!("merge {} is there twice: {} {}", rank + 1, shorten(left), shorten(right)));
+            return invalid(format!(
+                "merge {} is there twice: {} {}",
+                rank + 1,
+                shorten(left),
+                shorten(right)
+            ));
         }
         pairs.push(pair);
         results.push(id_of(rank, &format!("{left}{right}"))?);
     }
-    let encoder = match pairs.is_empty() {
-        true => Encoder::Byte(bytes),
-        false => Encoder::Bpe(Bpe::new(bytes, pairs, &results)),
-    };
-    Ok(Tokenizer { tokens, special, eos, encoder })
+    let encoder = Encoder::byte_level(bytes, pairs, &results);
+    Ok(Tokenizer {
+        tokens,
+        special,
+        eos,
+        encoder,
+    })
 }
 
 fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
@@ -522,11 +606,16 @@ fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
     let (names, _) = by_id(&file.model.vocab.0, &file.added_tokens)?;
     let (eos, special) = specials(&file.added_tokens)?;
     let mut tokens = Tokens::default();
-    let mut chars = Chars { ids: HashMap::default(), fallback: Box::new([NO_TOKEN; 256]) };
+    let mut chars = Chars {
+        ids: HashMap::default(),
+        fallback: Box::new([NO_TOKEN; 256]),
+    };
     for (id, name) in names.iter().enumerate() {
         let id = id as u32;
         let byte = name.strip_prefix("<0x").and_then(|name| name.strip_suffix('>'));
-        let byte = byte.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let byte = byte
+            .filter(|hex| hex.len() == 2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let mut of_name = name.chars();
         if special.binary_search_by_key(&id, |(id, _)| *id).is_ok() {
             tokens.push(name.as_bytes());
@@ -537,11 +626,19 @@ fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
             chars.fallback[usize::from(byte)] = id;
             tokens.push(&[byte]);
         } else {
-            return invalid(format!("the token {} is neither a character nor a byte `<0x41>`", shorten(name)));
+            return invalid(format!(
+                "the token {} is neither a character nor a byte `<0x41>`",
+                shorten(name)
+            ));
         }
     }
     if let Some(byte) = (0..=255).find(|&byte| chars.needs(byte) && chars.fallback[usize::from(byte)] == NO_TOKEN) {
         return invalid(format!("no token `<0x{byte:02X}>`: some text could not be encoded"));
     }
-    Ok(Tokenizer { tokens, special, eos, encoder: Encoder::Char(chars) })
+    Ok(Tokenizer {
+        tokens,
+        special,
+        eos,
+        encoder: Encoder::Char(chars),
+    })
 }

@@ -122,6 +122,17 @@ enum Encoder {
     Bpe(Bpe),
 }
 
+impl Encoder {
+    /// Without merges a BPE is a table.
+    fn byte_level(bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Encoder {
+        if merges.is_empty() {
+            Encoder::Byte(bytes)
+        } else {
+            Encoder::Bpe(Bpe::new(bytes, merges, results))
+        }
+    }
+}
+
 /// A token for each character, and for the bytes of those that have none.
 #[derive(Debug, Clone)]
 struct Chars {
@@ -172,7 +183,10 @@ impl Tokenizer {
     /// The tokeniser of characters: these in the order of their code points, then the bytes of all others.
     fn char(chars: BTreeSet<char>) -> Tokenizer {
         let mut tokens = Tokens::default();
-        let mut encoder = Chars { ids: HashMap::default(), fallback: Box::new([NO_TOKEN; 256]) };
+        let mut encoder = Chars {
+            ids: HashMap::default(),
+            fallback: Box::new([NO_TOKEN; 256]),
+        };
         for c in chars {
             encoder.ids.insert(c, tokens.len() as u32);
             tokens.push(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -199,14 +213,19 @@ impl Tokenizer {
         }
         let mut tokens = Tokens::default();
         list.iter().for_each(|token| tokens.push(token));
-        Tokenizer::with_end(tokens, Encoder::Bpe(Bpe::new(bytes, merges, results)))
+        Tokenizer::with_end(tokens, Encoder::byte_level(bytes, merges, results))
     }
 
     /// Adds the end of text as the last id.
     fn with_end(mut tokens: Tokens, encoder: Encoder) -> Tokenizer {
         let eos = tokens.len() as u32;
         tokens.push(END_OF_TEXT.as_bytes());
-        Tokenizer { tokens, special: vec![(eos, END_OF_TEXT.to_owned())], eos, encoder }
+        Tokenizer {
+            tokens,
+            special: vec![(eos, END_OF_TEXT.to_owned())],
+            eos,
+            encoder,
+        }
     }
 
     /// Reads a `tokenizer.json`.
@@ -214,7 +233,10 @@ impl Tokenizer {
     /// # Errors
     /// Where the file cannot be read, and those of [`from_bytes`](Tokenizer::from_bytes).
     pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = std::fs::File::open(path).map_err(io)?;
         let mut bytes = Vec::new();
         // One byte past the limit, whatever length the system tells.
@@ -327,6 +349,9 @@ impl Tokenizer {
     }
 
     fn unknown(&self, id: u32) -> Error {
-        Error::UnknownId { id, vocab_size: self.vocab_size() }
+        Error::UnknownId {
+            id,
+            vocab_size: self.vocab_size(),
+        }
     }
 }

@@ -69,7 +69,10 @@ mod tests {
 
     #[test]
     fn pieces_by_hand() {
-        assert_eq!(split("I'll say: it's 42!"), ["I", "'ll", " say", ":", " it", "'s", " 42", "!"]);
+        assert_eq!(
+            split("I'll say: it's 42!"),
+            ["I", "'ll", " say", ":", " it", "'s", " 42", "!"]
+        );
         assert_eq!(split("a  b"), ["a", " ", " b"]);
         assert_eq!(split("a\n\nb"), ["a", "\n", "\n", "b"]);
         assert_eq!(split("a \n\n b\t "), ["a", " \n\n", " b", "\t "]);

@@ -27,7 +27,10 @@ pub struct StreamDecoder<'t> {
 
 impl<'t> StreamDecoder<'t> {
     pub(crate) fn new(tokenizer: &'t Tokenizer) -> StreamDecoder<'t> {
-        StreamDecoder { tokenizer, pending: Vec::new() }
+        StreamDecoder {
+            tokenizer,
+            pending: Vec::new(),
+        }
     }
 
     /// The text that `id` completes, perhaps none yet. Bytes that can no longer become a character give U+FFFD.
@@ -35,7 +38,10 @@ impl<'t> StreamDecoder<'t> {
     /// # Errors
     /// Where `id` is not in the vocabulary; the decoder is as before.
     pub fn push(&mut self, id: u32) -> Result<String, Error> {
-        let token = self.tokenizer.id_to_bytes(id).ok_or_else(|| self.tokenizer.unknown(id))?;
+        let token = self
+            .tokenizer
+            .id_to_bytes(id)
+            .ok_or_else(|| self.tokenizer.unknown(id))?;
         self.pending.extend_from_slice(token);
         let complete = self.pending.len() - unfinished(&self.pending);
         let text = String::from_utf8_lossy(&self.pending[..complete]).into_owned();

@@ -46,9 +46,17 @@ impl Trainer {
     /// Where a BPE of that size cannot be.
     pub fn new(kind: Kind, vocab_size: usize) -> Result<Trainer, Error> {
         if kind == Kind::Bpe && !(257..=LARGEST_VOCABULARY).contains(&vocab_size) {
-            return Err(Error::VocabularySize { size: vocab_size, limit: LARGEST_VOCABULARY });
+            return Err(Error::VocabularySize {
+                size: vocab_size,
+                limit: LARGEST_VOCABULARY,
+            });
         }
-        Ok(Trainer { kind, vocab_size, words: HashMap::default(), chars: BTreeSet::new() })
+        Ok(Trainer {
+            kind,
+            vocab_size,
+            words: HashMap::default(),
+            chars: BTreeSet::new(),
+        })
     }
 
     /// Reads more text: a document, or a part of one cut where [`Documents`](crate::Documents) cuts.
@@ -142,7 +150,8 @@ impl Pairs {
     }
 
     fn push(&mut self, grown: &mut HashSet<Pair, RandomState>) {
-        self.queue.extend(grown.drain().map(|pair| (self.counts[&pair], Reverse(pair))));
+        self.queue
+            .extend(grown.drain().map(|pair| (self.counts[&pair], Reverse(pair))));
     }
 
     /// The most frequent pair, if it comes twice.
@@ -171,7 +180,10 @@ fn merges(counts: HashMap<String, u64, RandomState>, size: usize) -> (Box<[u32; 
     let mut ids: HashMap<Vec<u8>, u32, RandomState> = HashMap::default();
     let mut words: Vec<Word> = counts
         .into_iter()
-        .map(|(word, count)| Word { ids: word.bytes().map(|byte| bytes[usize::from(byte)]).collect(), count })
+        .map(|(word, count)| Word {
+            ids: word.bytes().map(|byte| bytes[usize::from(byte)]).collect(),
+            count,
+        })
         .collect();
 
     let mut pairs = Pairs::default();
