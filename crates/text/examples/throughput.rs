@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
             let oracle = tokenizers::Tokenizer::from_bytes(tokenizer.to_json()).map_err(|error| error.to_string())?;
             let start = Instant::now();
-            // A BPE without merges gives that crate a quadratic time in the length of a line, so these are short.
+
             let lines = text
                 .split_inclusive('\n')
                 .map(|line| oracle.encode_fast(line, false).map(|ids| ids.len()));

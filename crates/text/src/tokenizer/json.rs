@@ -462,12 +462,14 @@ fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
+type Ids<'t> = HashMap<&'t str, u32, RandomState>;
+
 /// Every token at its id: ids are 0 to V-1, and no string is there twice.
 fn by_id<'t>(
     vocab: &'t [(Cow<'_, str>, u32)],
     added: &'t [Added<'_>],
-) -> Result<(Vec<&'t str>, HashMap<&'t str, u32, RandomState>), Error> {
-    let mut ids: HashMap<&str, u32, RandomState> = HashMap::default();
+) -> Result<(Vec<&'t str>, Ids<'t>), Error> {
+    let mut ids = Ids::default();
     for (token, id) in vocab {
         if token.is_empty() {
             return invalid(format!("the token {id} is empty"));
