@@ -3,10 +3,12 @@
 mod alphabet;
 mod batch;
 mod bpe;
-mod json;
+mod form;
 mod pattern;
+mod read;
 mod stream;
 mod train;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +18,8 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use foldhash::fast::RandomState;
-use regex::Regex;
 
 use crate::{Error, Fingerprint};
 use bpe::Bpe;
@@ -299,16 +301,16 @@ impl Tokenizer {
     /// The ids of `text`, where the name of a special token is that token. Not for text from strangers, who could end
     /// a document by typing its end.
     pub fn encode_with_special(&self, text: &str) -> Vec<u32> {
-        let mut names: Vec<&(u32, String)> = self.special.iter().collect();
         // Where one name starts another, the longer wins.
-        names.sort_by_key(|(_, name)| std::cmp::Reverse(name.len()));
-        let pattern: Vec<String> = names.iter().map(|(_, name)| regex::escape(name)).collect();
-        let pattern = Regex::new(&pattern.join("|")).expect("names of bounded length, escaped");
+        let names = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(self.special.iter().map(|(_, name)| name))
+            .expect("few names of bounded length");
         let mut ids = Vec::with_capacity(text.len() / 3);
         let mut done = 0;
-        for found in pattern.find_iter(text) {
+        for found in names.find_iter(text) {
             self.encode_into(&text[done..found.start()], &mut ids);
-            ids.extend(names.iter().find(|(_, name)| name == found.as_str()).map(|(id, _)| *id));
+            ids.push(self.special[found.pattern().as_usize()].0);
             done = found.end();
         }
         self.encode_into(&text[done..], &mut ids);
