@@ -22,7 +22,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use foldhash::fast::RandomState;
 
 use crate::{Error, Fingerprint};
-use bpe::Bpe;
+use bpe::{Bpe, Memory};
 pub(crate) use pattern::last_cut;
 pub use stream::StreamDecoder;
 pub(crate) use train::LARGEST_VOCABULARY;
@@ -285,16 +285,16 @@ impl Tokenizer {
     /// On one thread; [`encode_batch`](Tokenizer::encode_batch) takes more.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3);
-        self.encode_into(text, &mut ids);
+        self.encode_into(text, &mut Memory::default(), &mut ids);
         ids
     }
 
     /// Appends the ids of `text` as ordinary text to `ids`.
-    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+    fn encode_into<'t>(&self, text: &'t str, memory: &mut Memory<'t>, ids: &mut Vec<u32>) {
         match &self.encoder {
             Encoder::Byte(table) => ids.extend(text.bytes().map(|byte| table[usize::from(byte)])),
             Encoder::Char(chars) => chars.encode(text, ids),
-            Encoder::Bpe(bpe) => bpe.encode(text, ids),
+            Encoder::Bpe(bpe) => bpe.encode(text, memory, ids),
         }
     }
 
@@ -307,13 +307,14 @@ impl Tokenizer {
             .build(self.special.iter().map(|(_, name)| name))
             .expect("few names of bounded length");
         let mut ids = Vec::with_capacity(text.len() / 3);
+        let mut memory = Memory::default();
         let mut done = 0;
         for found in names.find_iter(text) {
-            self.encode_into(&text[done..found.start()], &mut ids);
+            self.encode_into(&text[done..found.start()], &mut memory, &mut ids);
             ids.push(self.special[found.pattern().as_usize()].0);
             done = found.end();
         }
-        self.encode_into(&text[done..], &mut ids);
+        self.encode_into(&text[done..], &mut memory, &mut ids);
         ids
     }
 
