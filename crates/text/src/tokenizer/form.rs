@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,10 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::LARGEST_VOCABULARY;
 use crate::error::shorten;
 
+/// More special tokens than any tokeniser has, few enough to search for together.
+pub(super) const MOST_ADDED: usize = 4096;
+
 #[derive(Deserialize)]
 pub(super) struct File<'a> {
     #[serde(borrow, default)]
-    pub(super) added_tokens: Vec<Added<'a>>,
+    pub(super) added_tokens: List<Added<'a>, MOST_ADDED>,
     #[serde(borrow)]
     pub(super) normalizer: Option<Part<'a>>,
     #[serde(borrow)]
@@ -49,7 +53,7 @@ pub(super) struct Part<'a> {
     pub(super) add_prefix_space: Option<bool>,
     pub(super) use_regex: Option<bool>,
     #[serde(borrow, default)]
-    pub(super) decoders: Vec<Part<'a>>,
+    pub(super) decoders: List<Part<'a>, 16>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +73,41 @@ pub(super) struct Model<'a> {
     #[serde(borrow)]
     pub(super) vocab: Vocab<'a>,
     #[serde(borrow, default)]
-    pub(super) merges: Vec<Merge<'a>>,
+    pub(super) merges: List<Merge<'a>, LARGEST_VOCABULARY>,
+}
+
+/// A list of at most `MOST`: small elements of a large file would take many times its size.
+pub(super) struct List<T, const MOST: usize>(pub(super) Vec<T>);
+
+impl<T, const MOST: usize> Default for List<T, MOST> {
+    fn default() -> Self {
+        List(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T, const MOST: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Elements<T, MOST> {
+            type Value = List<T, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MOST}")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    if list.len() == MOST {
+                        return Err(serde::de::Error::invalid_length(MOST + 1, &self));
+                    }
+                    list.push(element);
+                }
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_seq(Elements(PhantomData))
+    }
 }
 
 /// A string borrowed from the file where it has no escapes.

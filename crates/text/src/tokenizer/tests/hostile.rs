@@ -256,6 +256,20 @@ fn vocabulary_without_end() {
 }
 
 #[test]
+fn merges_and_decoders_without_end() {
+    let merges = vec!["a b"; LARGEST_VOCABULARY + 1];
+    refused(
+        after(|file| file["model"]["merges"] = json!(merges)),
+        "invalid length 1048577",
+    );
+    let decoders = vec![json!({"type": ""}); 17];
+    refused(
+        after(|file| file["decoder"]["decoders"] = json!(decoders)),
+        "invalid length 17",
+    );
+}
+
+#[test]
 fn file_too_large() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(LARGEST_FILE * 10).unwrap();
@@ -319,5 +333,5 @@ fn as_many_special_tokens_as_may_be() {
         tokenizer.encode_with_special(&format!("{0}<|endoftext|>{0}", last.1)),
         [last.0, tokenizer.eos_id(), last.0]
     );
-    refused(after(add(4096)), "4097 added tokens; at most 4096");
+    refused(after(add(4096)), "invalid length 4097, expected a list of at most 4096");
 }
