@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Document, io_error};
 use crate::Error;
@@ -59,7 +59,7 @@ impl<R: Read> JsonRows<R> {
             if line.trim().is_empty() {
                 continue;
             }
-            let row: BTreeMap<String, Value> = serde_json::from_str(line).map_err(|error| {
+            let row: BTreeMap<String, &RawValue> = serde_json::from_str(line).map_err(|error| {
                 let message = format!("expected a JSON object on one line: {error}");
                 row_error(&self.source, self.line, message)
             })?;
@@ -75,21 +75,26 @@ impl<R: Read> JsonRows<R> {
         }
     }
 
-    fn text(&self, row: &BTreeMap<String, Value>) -> Result<String, Error> {
+    /// The text of the fields. The others stay as they are in the row: built up they could take many times its size.
+    fn text(&self, row: &BTreeMap<String, &RawValue>) -> Result<String, Error> {
         let mut text = String::new();
         for (index, field) in self.fields.iter().enumerate() {
             if index > 0 {
                 text.push('\n');
             }
-            match row.get(field) {
-                Some(Value::String(value)) => text.push_str(value),
+            match row.get(field).map(|value| value.get()) {
+                Some(value) if value.starts_with('"') => {
+                    let value: String = serde_json::from_str(value)
+                        .map_err(|error| row_error(&self.source, self.line, format!("field `{field}`: {error}")))?;
+                    text.push_str(&value);
+                }
                 Some(other) => {
-                    let kind = match other {
-                        Value::Null => "null",
-                        Value::Bool(_) => "true or false",
-                        Value::Number(_) => "a number",
-                        Value::Array(_) => "a list",
-                        _ => "an object",
+                    let kind = match other.as_bytes().first() {
+                        Some(b'n') => "null",
+                        Some(b't' | b'f') => "true or false",
+                        Some(b'[') => "a list",
+                        Some(b'{') => "an object",
+                        _ => "a number",
                     };
                     let message = format!("field `{field}` is {kind}, expected a string");
                     return Err(row_error(&self.source, self.line, message));
