@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Document, io_error};
 use crate::Error;
@@ -59,7 +59,7 @@ impl<R: Read> JsonRows<R> {
             if line.trim().is_empty() {
                 continue;
             }
-            let row: BTreeMap<String, Value> = serde_json::from_str(line).map_err(|error| {
+            let row: BTreeMap<String, &RawValue> = serde_json::from_str(line).map_err(|error| {
                 let message = format!("expected a JSON object on one line: {error}");
                 row_error(&self.source, self.line, message)
             })?;
@@ -75,21 +75,26 @@ impl<R: Read> JsonRows<R> {
         }
     }
 
-    fn text(&self, row: &BTreeMap<String, Value>) -> Result<String, Error> {
+    /// The text of the fields. The others stay as they are in the row: built up they could take many times its size.
+    fn text(&self, row: &BTreeMap<String, &RawValue>) -> Result<String, Error> {
         let mut text = String::new();
         for (index, field) in self.fields.iter().enumerate() {
             if index > 0 {
                 text.push('\n');
             }
-            match row.get(field) {
-                Some(Value::String(value)) => text.push_str(value),
+            match row.get(field).map(|value| value.get()) {
+                Some(value) if value.starts_with('"') => {
+                    let value: String = serde_json::from_str(value)
+                        .map_err(|error| row_error(&self.source, self.line, format!("field `{field}`: {error}")))?;
+                    text.push_str(&value);
+                }
                 Some(other) => {
-                    let kind = match other {
-                        Value::Null => "null",
-                        Value::Bool(_) => "true or false",
-                        Value::Number(_) => "a number",
-                        Value::Array(_) => "a list",
-                        _ => "an object",
+                    let kind = match other.as_bytes().first() {
+                        Some(b'n') => "null",
+                        Some(b't' | b'f') => "true or false",
+                        Some(b'[') => "a list",
+                        Some(b'{') => "an object",
+                        _ => "a number",
                     };
                     let message = format!("field `{field}` is {kind}, expected a string");
                     return Err(row_error(&self.source, self.line, message));
@@ -124,6 +129,8 @@ impl<R: Read> CsvRows<R> {
         let reader = Guard {
             reader,
             offset: 0,
+            given: 0,
+            last: Vec::new(),
             of_row: 0,
         };
         let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader);
@@ -141,7 +148,7 @@ impl<R: Read> CsvRows<R> {
         self.reader.get_mut().of_row = 0;
         let read = self.reader.read_byte_record(&mut self.record);
         read.map_err(|error| {
-            let line = error.position().unwrap_or(self.reader.position()).line();
+            let line = self.line();
             match error.into_kind() {
                 csv::ErrorKind::Io(error) => match error.downcast::<Refused>() {
                     Ok(Refused::Nul(offset)) => Error::Binary {
@@ -183,7 +190,7 @@ impl<R: Read> CsvRows<R> {
                 .collect::<Result<_, _>>()?;
             let text = fields.join("\n");
             if !text.is_empty() {
-                let line = self.record.position().map_or(0, csv::Position::line);
+                let line = self.line();
                 return Ok(Some(Document {
                     text,
                     source: self.source.clone(),
@@ -195,9 +202,18 @@ impl<R: Read> CsvRows<R> {
         Ok(None)
     }
 
+    /// The line on which the row in `record` starts. The CSV reader knows where a row ends: behind its line end, or
+    /// between CR and LF, or at the end of the file.
+    fn line(&self) -> u64 {
+        let end = self.reader.position();
+        let inside = self.record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let behind = u64::from(self.reader.get_ref().before(end.byte()) == Some(b'\n'));
+        end.line().saturating_sub(inside + behind)
+    }
+
     fn field(&self, column: usize) -> Result<&str, Error> {
         std::str::from_utf8(&self.record[column]).map_err(|_| {
-            let line = self.record.position().map_or(0, csv::Position::line);
+            let line = self.line();
             row_error(&self.source, line, format!("column {} is not UTF-8", column + 1))
         })
     }
@@ -212,11 +228,23 @@ impl<R: Read> Iterator for CsvRows<R> {
 }
 
 /// A reader that refuses what the CSV reader would take: NUL bytes, and rows without end (a quotation mark that never
-/// closes makes one row of the rest of the file).
+/// closes makes one row of the rest of the file). It takes the byte-order mark away, and remembers what it last gave.
 struct Guard<R> {
     reader: R,
+    /// Bytes read, with the byte-order mark.
     offset: u64,
+    /// Bytes given before `last`.
+    given: u64,
+    last: Vec<u8>,
     of_row: usize,
+}
+
+impl<R> Guard<R> {
+    /// The byte before this place in what was given, if it was in the last part.
+    fn before(&self, place: u64) -> Option<u8> {
+        let at = place.checked_sub(1)?.checked_sub(self.given)?;
+        self.last.get(usize::try_from(at).ok()?).copied()
+    }
 }
 
 /// Why a [`Guard`] refused.
@@ -230,11 +258,22 @@ enum Refused {
 
 impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.reader.read(buffer)?;
+        let mut read = self.reader.read(buffer)?;
         if let Some(nul) = buffer[..read].iter().position(|&byte| byte == 0) {
             return Err(std::io::Error::other(Refused::Nul(self.offset + nul as u64)));
         }
+        let is_first = self.offset == 0;
         self.offset += read as u64;
+        if is_first && buffer[..read].starts_with(b"\xEF\xBB\xBF") {
+            buffer.copy_within(3..read, 0);
+            read -= 3;
+            if read == 0 {
+                return self.read(buffer);
+            }
+        }
+        self.given += self.last.len() as u64;
+        self.last.clear();
+        self.last.extend_from_slice(&buffer[..read]);
         self.of_row += read;
         if self.of_row > LARGEST_ROW {
             return Err(std::io::Error::other(Refused::TooLong));

@@ -153,9 +153,11 @@ fn walk(folder: &Path, format: Option<Format>, sources: &mut Vec<Source>) -> Res
 
 /// Adds the files that match `pattern`, by name. Files of unknown kind are left out, as in a folder.
 fn expand(pattern: &str, format: Option<Format>, sources: &mut Vec<Source>) -> Result<(), Error> {
+    // As a shell has it.
     let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
         require_literal_leading_dot: true,
-        ..Default::default()
     };
     let paths = glob::glob_with(pattern, options).map_err(|error| Error::Pattern {
         pattern: pattern.to_owned(),

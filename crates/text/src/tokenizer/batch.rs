@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::bpe::Memory;
 use super::{Tokenizer, last_cut};
 use crate::{Document, Error};
 
@@ -23,11 +24,14 @@ impl Tokenizer {
         let done: Vec<Mutex<Vec<u32>>> = jobs.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
+            let mut memory = Memory::default();
             while let Some((job, slot)) = {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 jobs.get(at).zip(done.get(at))
             } {
-                *slot.lock().expect("one thread a job") = self.encode(job.1);
+                let mut ids = Vec::with_capacity(job.1.len() / 3);
+                self.encode_into(job.1, &mut memory, &mut ids);
+                *slot.lock().expect("one thread a job") = ids;
             }
         };
         std::thread::scope(|scope| {

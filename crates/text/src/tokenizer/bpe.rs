@@ -40,26 +40,27 @@ impl Bpe {
         Bpe { bytes, merges, ranks }
     }
 
-    /// Appends the ids of `text`.
-    pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) {
-        // A piece seen before is copied from where its ids already stand in `out`.
-        let mut seen: HashMap<&str, (usize, u32), RandomState> = HashMap::default();
-        let mut work = Work::default();
+    /// Appends the ids of `text`. `memory` may come from other texts of the same tokeniser.
+    pub(crate) fn encode<'t>(&self, text: &'t str, memory: &mut Memory<'t>, out: &mut Vec<u32>) {
+        let Memory { seen, ids, work } = memory;
         for piece in pieces(text) {
             if piece.len() == 1 {
                 out.push(self.bytes[usize::from(piece.as_bytes()[0])]);
                 continue;
             }
-            if let Some(&(start, length)) = seen.get(piece) {
-                out.extend_from_within(start..start + length as usize);
+            if let Some(&(start, end)) = seen.get(piece) {
+                out.extend_from_slice(&ids[start..end]);
                 continue;
             }
             let start = out.len();
-            self.merge(piece.as_bytes(), &mut work, out);
+            self.merge(piece.as_bytes(), work, out);
+            let new = &out[start..];
             if seen.len() == REMEMBERED {
                 seen.clear();
+                ids.clear();
             }
-            seen.insert(piece, (start, (out.len() - start) as u32));
+            seen.insert(piece, (ids.len(), ids.len() + new.len()));
+            ids.extend_from_slice(new);
         }
     }
 
@@ -118,7 +119,15 @@ impl Bpe {
 /// Rank, place and the two tokens of a pair that may merge.
 type Queue = BinaryHeap<Reverse<(u32, u32, u32, u32)>>;
 
-/// Memory kept from piece to piece.
+/// Pieces of the texts so far and where their ids stand in `ids`: most of a text is words that came before.
+#[derive(Default)]
+pub(crate) struct Memory<'t> {
+    seen: HashMap<&'t str, (usize, usize), RandomState>,
+    ids: Vec<u32>,
+    work: Work,
+}
+
+/// Room for the merging of one piece.
 #[derive(Default)]
 struct Work {
     symbols: Vec<Symbol>,

@@ -3,10 +3,12 @@
 mod alphabet;
 mod batch;
 mod bpe;
-mod json;
+mod form;
 mod pattern;
+mod read;
 mod stream;
 mod train;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +18,11 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use foldhash::fast::RandomState;
-use regex::Regex;
 
 use crate::{Error, Fingerprint};
-use bpe::Bpe;
+use bpe::{Bpe, Memory};
 pub(crate) use pattern::last_cut;
 pub use stream::StreamDecoder;
 pub(crate) use train::LARGEST_VOCABULARY;
@@ -122,6 +124,17 @@ enum Encoder {
     Bpe(Bpe),
 }
 
+impl Encoder {
+    /// Without merges a BPE is a table.
+    fn byte_level(bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Encoder {
+        if merges.is_empty() {
+            Encoder::Byte(bytes)
+        } else {
+            Encoder::Bpe(Bpe::new(bytes, merges, results))
+        }
+    }
+}
+
 /// A token for each character, and for the bytes of those that have none.
 #[derive(Debug, Clone)]
 struct Chars {
@@ -202,7 +215,7 @@ impl Tokenizer {
         }
         let mut tokens = Tokens::default();
         list.iter().for_each(|token| tokens.push(token));
-        Tokenizer::with_end(tokens, Encoder::Bpe(Bpe::new(bytes, merges, results)))
+        Tokenizer::with_end(tokens, Encoder::byte_level(bytes, merges, results))
     }
 
     /// Adds the end of text as the last id.
@@ -272,35 +285,36 @@ impl Tokenizer {
     /// On one thread; [`encode_batch`](Tokenizer::encode_batch) takes more.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3);
-        self.encode_into(text, &mut ids);
+        self.encode_into(text, &mut Memory::default(), &mut ids);
         ids
     }
 
     /// Appends the ids of `text` as ordinary text to `ids`.
-    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+    fn encode_into<'t>(&self, text: &'t str, memory: &mut Memory<'t>, ids: &mut Vec<u32>) {
         match &self.encoder {
             Encoder::Byte(table) => ids.extend(text.bytes().map(|byte| table[usize::from(byte)])),
             Encoder::Char(chars) => chars.encode(text, ids),
-            Encoder::Bpe(bpe) => bpe.encode(text, ids),
+            Encoder::Bpe(bpe) => bpe.encode(text, memory, ids),
         }
     }
 
     /// The ids of `text`, where the name of a special token is that token. Not for text from strangers, who could end
     /// a document by typing its end.
     pub fn encode_with_special(&self, text: &str) -> Vec<u32> {
-        let mut names: Vec<&(u32, String)> = self.special.iter().collect();
         // Where one name starts another, the longer wins.
-        names.sort_by_key(|(_, name)| std::cmp::Reverse(name.len()));
-        let pattern: Vec<String> = names.iter().map(|(_, name)| regex::escape(name)).collect();
-        let pattern = Regex::new(&pattern.join("|")).expect("names of bounded length, escaped");
+        let names = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(self.special.iter().map(|(_, name)| name))
+            .expect("few names of bounded length");
         let mut ids = Vec::with_capacity(text.len() / 3);
+        let mut memory = Memory::default();
         let mut done = 0;
-        for found in pattern.find_iter(text) {
-            self.encode_into(&text[done..found.start()], &mut ids);
-            ids.extend(names.iter().find(|(_, name)| name == found.as_str()).map(|(id, _)| *id));
+        for found in names.find_iter(text) {
+            self.encode_into(&text[done..found.start()], &mut memory, &mut ids);
+            ids.push(self.special[found.pattern().as_usize()].0);
             done = found.end();
         }
-        self.encode_into(&text[done..], &mut ids);
+        self.encode_into(&text[done..], &mut memory, &mut ids);
         ids
     }
 

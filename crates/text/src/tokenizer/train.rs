@@ -24,10 +24,12 @@ type Pair = (u32, u32);
 ///
 /// ```
 /// use foretoken_text::{Kind, Trainer};
-/// let mut trainer = Trainer::new(Kind::Bpe, 260)?;
+/// let mut trainer = Trainer::new(Kind::Bpe, 300)?;
 /// trainer.feed("low lower lowest");
 /// let tokenizer = trainer.finish();
-/// assert_eq!(tokenizer.vocab_size(), 259); // 256 bytes, `lo`, `low`, ... as far as pairs come twice, and the end
+/// // 256 bytes, `lo`, `low`, ` low`, ` lowe`, the end: no other pair comes twice.
+/// assert_eq!(tokenizer.vocab_size(), 261);
+/// assert_eq!(tokenizer.encode("lower slower").len(), 3 + 5);
 /// # Ok::<(), foretoken_text::Error>(())
 /// ```
 #[derive(Debug)]

@@ -1,167 +1,19 @@
-//! `tokenizer.json` as Hugging Face's `tokenizers` has it, `tokenizer_config.json`, and GPT-2's two files.
+//! Reading a `tokenizer.json` as Hugging Face's `tokenizers` has it, and GPT-2's two files.
 //!
 //! A file comes from outside: nothing in it runs (no foreign pattern is compiled), its size and the number of its tokens
 //! are bounded, and every part that would change ids in a way not known here is refused by name.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::json;
+use serde::Deserialize;
 
-use super::alphabet::{bytes_to_token, token_to_bytes};
-use super::bpe::Bpe;
-use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, LARGEST_VOCABULARY, NO_TOKEN, Tokenizer, Tokens};
+use super::alphabet::token_to_bytes;
+use super::form::{Added, File, Merge, Model, Part, Vocab, halves, not_a_merge, special};
+use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, NO_TOKEN, Tokenizer, Tokens};
 use crate::Error;
 use crate::error::shorten;
-
-#[derive(Deserialize)]
-struct File<'a> {
-    #[serde(borrow, default)]
-    added_tokens: Vec<Added<'a>>,
-    #[serde(borrow)]
-    normalizer: Option<Part<'a>>,
-    #[serde(borrow)]
-    pre_tokenizer: Option<Part<'a>>,
-    #[serde(borrow)]
-    post_processor: Option<Part<'a>>,
-    #[serde(borrow)]
-    decoder: Option<Part<'a>>,
-    #[serde(borrow)]
-    model: Model<'a>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Added<'a> {
-    id: u32,
-    #[serde(borrow)]
-    content: Cow<'a, str>,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    normalized: bool,
-    special: bool,
-}
-
-/// A normaliser, pre-tokeniser, post-processor or decoder: what of it matters here.
-#[derive(Deserialize)]
-struct Part<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    add_prefix_space: Option<bool>,
-    use_regex: Option<bool>,
-    #[serde(borrow, default)]
-    decoders: Vec<Part<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Model<'a> {
-    /// Not there in the oldest files, which are all BPE.
-    #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
-    dropout: Option<f64>,
-    #[serde(borrow)]
-    continuing_subword_prefix: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    end_of_word_suffix: Option<Cow<'a, str>>,
-    #[serde(default)]
-    byte_fallback: bool,
-    #[serde(default)]
-    ignore_merges: bool,
-    #[serde(borrow)]
-    vocab: Vocab<'a>,
-    #[serde(borrow, default)]
-    merges: Vec<Merge<'a>>,
-}
-
-/// A string borrowed from the file where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Tokens and ids in the order of the file: a map would hide that a token is there twice.
-struct Vocab<'a>(Vec<(Cow<'a, str>, u32)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Vocab<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vocab<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tokens and ids")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
-                    if entries.len() == LARGEST_VOCABULARY {
-                        let message = format!("more than {LARGEST_VOCABULARY} tokens");
-                        return Err(serde::de::Error::custom(message));
-                    }
-                    entries.push((token, id));
-                }
-                Ok(Vocab(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-/// A merge, written `"a b"` or `["a", "b"]`.
-struct Merge<'a>(Cow<'a, str>, Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Two;
-        impl<'de> Visitor<'de> for Two {
-            type Value = Merge<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a merge, \"a b\" or [\"a\", \"b\"]")
-            }
-
-            fn visit_borrowed_str<E: serde::de::Error>(self, line: &'de str) -> Result<Self::Value, E> {
-                let (left, right) = halves(line).ok_or_else(|| E::custom(not_a_merge(line)))?;
-                Ok(Merge(left.into(), right.into()))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Self::Value, E> {
-                let (left, right) = halves(line).ok_or_else(|| E::custom(not_a_merge(line)))?;
-                Ok(Merge(left.to_owned().into(), right.to_owned().into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut next = |n| {
-                    let token = seq.next_element::<Text<'de>>()?;
-                    token.ok_or_else(|| serde::de::Error::invalid_length(n, &self))
-                };
-                let (Text(left), Text(right)) = (next(0)?, next(1)?);
-                match seq.next_element::<serde::de::IgnoredAny>()? {
-                    None => Ok(Merge(left, right)),
-                    Some(_) => Err(serde::de::Error::invalid_length(3, &Two)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Two)
-    }
-}
-
-fn halves(line: &str) -> Option<(&str, &str)> {
-    line.split_once(' ')
-        .filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
-}
-
-fn not_a_merge(line: &str) -> String {
-    format!("merge {} is not two tokens with a space between", shorten(line))
-}
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`: the three kinds written here, and GPT-2's own or any other byte-level BPE with GPT-2's
@@ -177,16 +29,19 @@ impl Tokenizer {
         let post = file.post_processor.as_ref().filter(|part| !is_byte_level(part));
         refuse("post_processor", post, "ByteLevel or null")?;
         check_model(&file.model)?;
-        check_added(&file.added_tokens)?;
+        check_added(&file.added_tokens.0)?;
 
         if file.model.byte_fallback {
             refuse("pre_tokenizer", file.pre_tokenizer.as_ref(), "null with byte_fallback")?;
-            let falls_back = |part: &Part<'_>| part.decoders.iter().any(|part| part.kind == "ByteFallback");
-            let decoder = file
-                .decoder
-                .as_ref()
-                .filter(|part| !falls_back(part) && part.kind != "ByteFallback");
-            refuse("decoder", decoder, "ByteFallback with byte_fallback")?;
+            let falls_back = |part: &Part<'_>| part.decoders.0.iter().any(|part| part.kind == "ByteFallback");
+            let decoder = file.decoder.as_ref();
+            if !decoder.is_some_and(|part| falls_back(part) || part.kind == "ByteFallback") {
+                return Err(unsupported(
+                    "decoder",
+                    kind_of(decoder),
+                    "ByteFallback with byte_fallback",
+                ));
+            }
             return read_chars(&file);
         }
         let Some(pre) = file.pre_tokenizer.as_ref().filter(|part| is_byte_level(part)) else {
@@ -199,14 +54,14 @@ impl Tokenizer {
         if pre.add_prefix_space == Some(true) {
             return Err(unsupported("add_prefix_space", "true", "false"));
         }
-        if pre.use_regex == Some(false) && !file.model.merges.is_empty() {
+        if pre.use_regex == Some(false) && !file.model.merges.0.is_empty() {
             return Err(unsupported("use_regex", "false", "true where there are merges"));
         }
         let decoder = file.decoder.as_ref().filter(|part| is_byte_level(part));
         if decoder.is_none() {
             return Err(unsupported("decoder", kind_of(file.decoder.as_ref()), "ByteLevel"));
         }
-        read_byte_level(&file.model.vocab.0, &file.model.merges, &file.added_tokens)
+        read_byte_level(&file.model.vocab.0, &file.model.merges.0, &file.added_tokens.0)
     }
 
     /// Reads the `vocab.json` and `merges.txt` of a GPT-2.
@@ -234,138 +89,6 @@ impl Tokenizer {
         let end = vocab.0.iter().find(|(token, _)| token == END_OF_TEXT);
         let id = end.ok_or_else(no_end)?.1;
         read_byte_level(&vocab.0, &merges, &[special(id, END_OF_TEXT)])
-    }
-
-    /// The `tokenizer.json` of this tokeniser: the same bytes for the same tokeniser, on every machine.
-    pub fn to_json(&self) -> Vec<u8> {
-        let vocab = VocabOut(self);
-        let added: Vec<Added<'_>> = self.special.iter().map(|(id, name)| special(*id, name)).collect();
-        let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
-        let fallback = json!({"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]});
-        let (pre_tokenizer, decoder, merges) = match &self.encoder {
-            Encoder::Byte(_) => (byte_level(false), byte_level(false), Vec::new()),
-            Encoder::Char(_) => (json!(null), fallback, Vec::new()),
-            Encoder::Bpe(bpe) => {
-                let token = |id| bytes_to_token(self.tokens.get(id).expect("merges name tokens"));
-                let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right));
-                (
-                    byte_level(true),
-                    byte_level(true),
-                    bpe.merges.iter().map(line).collect(),
-                )
-            }
-        };
-        let file = FileOut {
-            version: "1.0",
-            truncation: (),
-            padding: (),
-            added_tokens: added,
-            normalizer: (),
-            pre_tokenizer,
-            post_processor: (),
-            decoder,
-            model: ModelOut {
-                kind: "BPE",
-                dropout: (),
-                unk_token: (),
-                continuing_subword_prefix: (),
-                end_of_word_suffix: (),
-                fuse_unk: false,
-                byte_fallback: matches!(self.encoder, Encoder::Char(_)),
-                ignore_merges: false,
-                vocab,
-                merges,
-            },
-        };
-        let mut json = serde_json::to_vec_pretty(&file).expect("strings and numbers");
-        json.push(b'\n');
-        json
-    }
-
-    /// The `tokenizer_config.json` beside it, with which `transformers.AutoTokenizer` opens the directory.
-    /// `model_max_length` is the model's `n_positions`.
-    pub fn tokenizer_config_json(&self, model_max_length: usize) -> Vec<u8> {
-        let end = String::from_utf8_lossy(self.tokens.get(self.eos).expect("the end is a token"));
-        let config = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": model_max_length,
-            "bos_token": end,
-            "eos_token": end,
-            "clean_up_tokenization_spaces": false,
-        });
-        let mut json = serde_json::to_vec_pretty(&config).expect("strings and numbers");
-        json.push(b'\n');
-        json
-    }
-
-    /// The string that stands for a token in `vocab`.
-    fn token_name(&self, id: u32) -> String {
-        let bytes = self.tokens.get(id).expect("an id below V");
-        if let Some((_, name)) = self.special.iter().find(|(special, _)| *special == id) {
-            return name.clone();
-        }
-        match &self.encoder {
-            Encoder::Char(chars) if bytes.len() == 1 && chars.fallback[usize::from(bytes[0])] == id => {
-                format!("<0x{:02X}>", bytes[0])
-            }
-            Encoder::Char(_) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => bytes_to_token(bytes),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FileOut<'a> {
-    version: &'static str,
-    truncation: (),
-    padding: (),
-    added_tokens: Vec<Added<'a>>,
-    normalizer: (),
-    pre_tokenizer: serde_json::Value,
-    post_processor: (),
-    decoder: serde_json::Value,
-    model: ModelOut<'a>,
-}
-
-#[derive(Serialize)]
-struct ModelOut<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    dropout: (),
-    unk_token: (),
-    continuing_subword_prefix: (),
-    end_of_word_suffix: (),
-    fuse_unk: bool,
-    byte_fallback: bool,
-    ignore_merges: bool,
-    vocab: VocabOut<'a>,
-    /// `"a b"`: every version reads it, and no token holds a space.
-    merges: Vec<String>,
-}
-
-/// Tokens in order of id.
-struct VocabOut<'a>(&'a Tokenizer);
-
-impl Serialize for VocabOut<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.vocab_size()))?;
-        for id in 0..self.0.vocab_size() as u32 {
-            map.serialize_entry(&self.0.token_name(id), &id)?;
-        }
-        map.end()
-    }
-}
-
-fn special(id: u32, name: &str) -> Added<'_> {
-    let content = Cow::Borrowed(name);
-    Added {
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
     }
 }
 
@@ -438,12 +161,7 @@ fn check_model(model: &Model<'_>) -> Result<(), Error> {
 }
 
 fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
-    /// More special tokens than any tokeniser has, few enough to search for together.
-    const MOST: usize = 4096;
     const LONGEST: usize = 256;
-    if added.len() > MOST {
-        return invalid(format!("{} added tokens; at most {MOST} are read", added.len()));
-    }
     for token in added {
         let name = shorten(&token.content);
         if token.content.is_empty() {
@@ -463,12 +181,11 @@ fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
+type Ids<'t> = HashMap<&'t str, u32, RandomState>;
+
 /// Every token at its id: ids are 0 to V-1, and no string is there twice.
-fn by_id<'t>(
-    vocab: &'t [(Cow<'_, str>, u32)],
-    added: &'t [Added<'_>],
-) -> Result<(Vec<&'t str>, HashMap<&'t str, u32, RandomState>), Error> {
-    let mut ids: HashMap<&str, u32, RandomState> = HashMap::default();
+fn by_id<'t>(vocab: &'t [(Cow<'_, str>, u32)], added: &'t [Added<'_>]) -> Result<(Vec<&'t str>, Ids<'t>), Error> {
+    let mut ids = Ids::default();
     for (token, id) in vocab {
         if token.is_empty() {
             return invalid(format!("the token {id} is empty"));
@@ -536,10 +253,11 @@ fn read_byte_level(
 ) -> Result<Tokenizer, Error> {
     let (names, ids) = by_id(vocab, added)?;
     let (eos, special) = specials(added)?;
+    let is_special = |id: u32| special.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     let mut tokens = Tokens::default();
     let mut bytes = Box::new([NO_TOKEN; 256]);
     for (id, name) in names.iter().enumerate() {
-        if special.binary_search_by_key(&(id as u32), |(id, _)| *id).is_ok() {
+        if is_special(id as u32) {
             tokens.push(name.as_bytes());
             continue;
         }
@@ -564,6 +282,10 @@ fn read_byte_level(
         ));
     }
     let id_of = |rank: usize, token: &str| match ids.get(token) {
+        // Else ordinary text could end a document.
+        Some(&id) if is_special(id) => {
+            invalid(format!("merge {} names the special token {}", rank + 1, shorten(token)))
+        }
         Some(&id) => Ok(id),
         None => invalid(format!(
             "merge {} names {}, which is not in the vocabulary",
@@ -572,7 +294,7 @@ fn read_byte_level(
         )),
     };
     let (mut pairs, mut results) = (Vec::with_capacity(merges.len()), Vec::with_capacity(merges.len()));
-    let mut seen: std::collections::HashSet<(u32, u32), RandomState> = std::collections::HashSet::default();
+    let mut seen: HashSet<(u32, u32), RandomState> = HashSet::default();
     for (rank, Merge(left, right)) in merges.iter().enumerate() {
         let pair = (id_of(rank, left)?, id_of(rank, right)?);
         if !seen.insert(pair) {
@@ -586,10 +308,7 @@ fn read_byte_level(
         pairs.push(pair);
         results.push(id_of(rank, &format!("{left}{right}"))?);
     }
-    let encoder = match pairs.is_empty() {
-        true => Encoder::Byte(bytes),
-        false => Encoder::Bpe(Bpe::new(bytes, pairs, &results)),
-    };
+    let encoder = Encoder::byte_level(bytes, pairs, &results);
     Ok(Tokenizer {
         tokens,
         special,
@@ -599,11 +318,11 @@ fn read_byte_level(
 }
 
 fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
-    if !file.model.merges.is_empty() {
+    if !file.model.merges.0.is_empty() {
         return Err(unsupported("merges", "not empty", "none with byte_fallback"));
     }
-    let (names, _) = by_id(&file.model.vocab.0, &file.added_tokens)?;
-    let (eos, special) = specials(&file.added_tokens)?;
+    let (names, _) = by_id(&file.model.vocab.0, &file.added_tokens.0)?;
+    let (eos, special) = specials(&file.added_tokens.0)?;
     let mut tokens = Tokens::default();
     let mut chars = Chars {
         ids: HashMap::default(),
