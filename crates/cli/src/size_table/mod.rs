@@ -39,13 +39,15 @@ pub(crate) fn print(
 /// # Errors
 /// Those of `out`.
 pub(crate) fn print_json(name: &str, report: &Report, fit: Option<&Fit>, out: &mut dyn Write) -> io::Result<()> {
-    let mut json = serde_json::json!({ "name": name });
-    let report = serde_json::to_value(report).expect("numbers, strings and lists");
-    for (key, value) in report.as_object().expect("a struct") {
-        json[key] = value.clone();
+    #[derive(serde::Serialize)]
+    struct Sizes<'a> {
+        name: &'a str,
+        #[serde(flatten)]
+        report: &'a Report,
+        fit: Option<&'a Fit>,
     }
-    json["fit"] = serde_json::to_value(fit).expect("numbers and strings");
-    writeln!(out, "{json}")
+    serde_json::to_writer(&mut *out, &Sizes { name, report, fit })?;
+    writeln!(out)
 }
 
 fn column(head: &'static str, right: bool, need: Need) -> Column {
