@@ -108,20 +108,9 @@ simd_fn! {
     }
 }
 
-/// acc += x, element by element: how gradients of micro-batches are folded. 12 bytes an element.
-///
-/// # Panics
-/// Where lengths differ.
-pub fn add_in_place(pool: &Pool, acc: &mut [f32], x: &[f32]) {
-    assert_eq!(acc.len(), x.len(), "both sides have one shape");
-    pool.run_chunks(acc, CHUNK, |i, acc| {
-        acc.iter_mut().zip(&x[i * CHUNK..]).for_each(|(a, x)| *a += x)
-    });
-}
-
-/// x = 0 on all threads.
-pub fn zero(pool: &Pool, x: &mut [f32]) {
-    pool.run_chunks(x, 1 << 18, |_, x| x.fill(0.0));
+/// Sum of squares in f64: the oracle.
+pub fn sum_of_squares_reference(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum()
 }
 
 /// One element of AdamW in f64: returns (p, m, v). The oracle.

@@ -3,6 +3,7 @@
 
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, load, simd_fn, store};
+use crate::sums::{add_rows, add_to};
 
 /// Rows that one task normalises; in the backward also the rows whose weight gradients are summed before chunks are
 /// added in order, so it is part of the bits.
@@ -91,9 +92,9 @@ pub fn layernorm_backward(
         let saved = (&mean[start..end], &rstd[start..end]);
         backward_rows(pool.isa(), dx, dw, db, &dy[rows.clone()], &x[rows], weight, saved);
     });
-    for part in partial[..chunks * 2 * d].chunks_exact(2 * d) {
-        dweight.iter_mut().zip(&part[..d]).for_each(|(sum, x)| *sum += x);
-        dbias.iter_mut().zip(&part[d..]).for_each(|(sum, x)| *sum += x);
+    if chunks > 0 {
+        add_rows(pool, dweight, &partial[..(chunks * 2 - 1) * d], 2 * d);
+        add_rows(pool, dbias, &partial[d..], 2 * d);
     }
 }
 
@@ -110,27 +111,11 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     let partial = packing.at_least(chunks * width);
     pool.run_chunks(partial, width, |task, part| {
         part.fill(0.0);
-        sum_rows(
-            pool.isa(),
-            part,
-            &dy[task * ROWS * width..n.min((task + 1) * ROWS) * width],
-        );
-    });
-    for part in partial.chunks_exact(width) {
-        dbias.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-    }
-}
-
-simd_fn! {
-    fn sum_rows[S](sum: &mut [f32], rows: &[f32]) {
-        let width = sum.len();
-        for row in rows.chunks_exact(width) {
-            for i in (0..width).step_by(LANES) {
-                let total = S::add(load::<S>(&sum[i..]), load::<S>(&row[i..]));
-                store::<S>(&mut sum[i..], total);
-            }
+        for row in dy[task * ROWS * width..n.min((task + 1) * ROWS) * width].chunks_exact(width) {
+            add_to(pool.isa(), part, row);
         }
-    }
+    });
+    add_rows(pool, dbias, partial, width);
 }
 
 /// Sum over a row of `f(lanes)`; lanes past the end are zero and must give zero.
@@ -222,4 +207,33 @@ pub fn layernorm_reference(x: &[f64], weight: &[f64], bias: &[f64], eps: f64) ->
         .map(|((x, w), b)| (x - mean) * rstd * w + b)
         .collect();
     (y, mean, rstd)
+}
+
+/// Gradients of one row in f64: returns (dx, dweight, dbias). The oracle.
+///
+/// `x` is the row that was normalised, `mean` and `rstd` what the forward kept of it.
+pub fn layernorm_backward_reference(
+    dy: &[f64],
+    x: &[f64],
+    weight: &[f64],
+    mean: f64,
+    rstd: f64,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let d = x.len() as f64;
+    let normed: Vec<f64> = x.iter().map(|x| (x - mean) * rstd).collect();
+    let g: Vec<f64> = dy.iter().zip(weight).map(|(dy, w)| dy * w).collect();
+    let g_avg = g.iter().sum::<f64>() / d;
+    let gn_avg = g.iter().zip(&normed).map(|(g, n)| g * n).sum::<f64>() / d;
+    let dx = g
+        .iter()
+        .zip(&normed)
+        .map(|(g, n)| rstd * (g - g_avg - n * gn_avg))
+        .collect();
+    let dweight = dy.iter().zip(&normed).map(|(dy, n)| dy * n).collect();
+    (dx, dweight, dy.to_vec())
+}
+
+/// Column sums of rows of `width` in f64: the oracle of [`bias_backward`].
+pub fn bias_backward_reference(dy: &[f64], width: usize) -> Vec<f64> {
+    (0..width).map(|c| dy.iter().skip(c).step_by(width).sum()).collect()
 }

@@ -36,17 +36,29 @@ mod matvec;
 mod pool;
 mod random;
 mod simd;
+mod sums;
 
-pub use adamw::{AdamW, adamw, adamw_reference, add_in_place, sum_of_squares, zero};
-pub use attention::{AttentionDims, attention_backward, attention_cached, attention_forward, attention_reference};
+pub use adamw::{AdamW, adamw, adamw_reference, sum_of_squares, sum_of_squares_reference};
+pub use attention::{
+    AttentionDims, attention_backward, attention_backward_reference, attention_cached, attention_forward,
+    attention_mask_reference, attention_reference,
+};
 pub use buffer::{ALIGNMENT, Buffer};
-pub use dropout::{Dropout, dropout_in_place, residual_forward};
-pub use embedding::{embedding_backward, embedding_forward};
+pub use dropout::{Dropout, dropout_in_place, dropout_reference, residual_forward, residual_reference};
+pub use embedding::{embedding_backward, embedding_backward_reference, embedding_forward, embedding_reference};
 pub use gelu::{gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference};
 pub use isa::{ISA_VARIABLE, Isa};
-pub use layernorm::{bias_backward, layernorm_backward, layernorm_forward, layernorm_reference};
-pub use loss::{IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_scratch};
-pub use matmul::{DEPTH, Epilogue, Mat, matmul, matmul_bias_gelu, matmul_reference};
+pub use layernorm::{
+    bias_backward, bias_backward_reference, layernorm_backward, layernorm_backward_reference, layernorm_forward,
+    layernorm_reference,
+};
+pub use loss::{
+    IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_reference, head_loss_scratch,
+};
+pub use matmul::{
+    DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu, matmul_reference,
+};
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_transposed};
 pub use pool::Pool;
 pub use random::{Stream, philox4x32};
+pub use sums::{add_in_place, zero};

@@ -1,7 +1,7 @@
 //! Forward: one task a tile of 64 queries of one sequence and head.
 
 use super::small::{Left, small};
-use super::{AttentionDims, TILE, copy_scaled, drop_factor, transpose_scaled};
+use super::{AttentionDims, TILE, copy_scaled, drop_number, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
@@ -129,9 +129,11 @@ simd_fn! {
                 }
             }
             if let Some(dropout) = &dropout {
-                for j in 0..count {
-                    for i in 0..queries {
-                        s[j * TILE + i] *= drop_factor(dropout, &dims, bh, first + i, key + j);
+                for (j, line) in s.chunks_exact_mut(TILE).take(count).enumerate() {
+                    let factors = dropout.run(drop_number(&dims, bh, first, key + j));
+                    for i in (0..TILE).step_by(LANES) {
+                        let met = S::mul(load::<S>(&line[i..]), load::<S>(&factors[i..]));
+                        store::<S>(&mut line[i..], met);
                     }
                 }
             }
