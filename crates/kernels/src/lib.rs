@@ -25,6 +25,7 @@
 mod adamw;
 mod attention;
 mod buffer;
+mod denormals;
 mod dropout;
 mod embedding;
 mod gelu;
