@@ -34,6 +34,7 @@ mod layernorm;
 mod loss;
 mod matmul;
 mod matvec;
+mod peak;
 mod pool;
 mod random;
 mod simd;
@@ -60,6 +61,7 @@ pub use matmul::{
     DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu, matmul_reference,
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_transposed};
+pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use random::{Stream, philox4x32};
 pub use sums::{add_in_place, zero};
