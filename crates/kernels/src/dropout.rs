@@ -52,7 +52,7 @@ impl Dropout {
 }
 
 /// out = residual + dropout(x); without dropout a plain sum. `out` may be what `x` was only in a copy. 12 bytes an
-/// element.
+/// element; one rounding, three with dropout (error against f64 below `2e-7 (1 + |out|)`).
 ///
 /// # Panics
 /// Where lengths differ.

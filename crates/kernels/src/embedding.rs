@@ -11,7 +11,8 @@ const GROUPS: usize = 16;
 /// Positions a task of the backward owns.
 const POSITIONS: usize = 32;
 
-/// x (N,d) from `ids` (N) in rows of `t` tokens, each row at positions `first_position…`.
+/// x (N,d) from `ids` (N) in rows of `t` tokens, each row at positions `first_position…`. 12 bytes an element; one
+/// rounding.
 ///
 /// # Panics
 /// Where an id is not below V, a position not below n_positions, or shapes differ.
@@ -36,7 +37,8 @@ pub fn embedding_forward(
     });
 }
 
-/// dwte and dwpe += the gradient dx (N,d) of x; rows of `t` tokens at positions 0…
+/// dwte and dwpe += the gradient dx (N,d) of x; rows of `t` tokens at positions 0… 24 bytes an element. Error against
+/// f64 below `2e-7 sqrt(N) (1 + |gradient|)`.
 ///
 /// # Panics
 /// Where an id is not below V or shapes differ.

@@ -11,7 +11,8 @@ const ROWS: usize = 64;
 
 /// y (N,d) from x (N,d); keeps `mean` and `rstd` = 1/sqrt(var + eps), one a row, for the backward.
 ///
-/// 8 bytes an element; two passes over a row that stays in cache.
+/// 8 bytes and 7 flops an element; two passes over a row that stays in cache. Error against f64 below
+/// `3e-7 sqrt(d) (1 + |y|)`.
 ///
 /// # Panics
 /// Where shapes differ.
@@ -50,7 +51,8 @@ pub fn layernorm_forward(
 /// dx_acc += gradient of x; dweight and dbias +=. `mean` and `rstd` are the forward's.
 ///
 /// With `n = (x - mean) rstd` and `g = dy weight`: `dx = rstd (g - avg(g) - n avg(g n))`, `dweight = sum dy n`,
-/// `dbias = sum dy`.
+/// `dbias = sum dy`. 16 bytes and 18 flops an element. Error against f64 below `3e-7 (1 + |gradient|)` for each root of
+/// the terms of the longest sum, N or d.
 ///
 /// # Panics
 /// Where shapes differ.
@@ -98,7 +100,8 @@ pub fn layernorm_backward(
     }
 }
 
-/// dbias (n) += column sums of dy (N,n): the gradient of a bias added to every row.
+/// dbias (n) += column sums of dy (N,n): the gradient of a bias added to every row. 4 bytes an element. Error against
+/// f64 below `2e-7 sqrt(N) (1 + |dbias|)`.
 ///
 /// # Panics
 /// Where `dy` is not whole rows of `dbias.len()`.

@@ -20,7 +20,8 @@ pub fn head_loss_scratch(n: usize, vocab: usize) -> usize {
 /// `losses[n] = ln sum_v exp(logits[n,v]) - logits[n, target]`, 0 where the target is [`IGNORE_INDEX`];
 /// `dx = dlogits wte`, `dweight += dlogitsᵀ x`, where `dlogits = scale (softmax(logits) - onehot(target))`.
 ///
-/// x (N,d), weight (V,d), targets (N), scratch of [`head_loss_scratch`] floats. Flops `6 N V d`.
+/// x (N,d), weight (V,d), targets (N), scratch of [`head_loss_scratch`] floats. Flops `6 N V d`. Error against f64 below
+/// `2e-7 (1 + |value|)` for each root of the terms of the longest sum: N, d or V.
 ///
 /// # Panics
 /// Where shapes differ or a target is not below V.
@@ -77,7 +78,7 @@ pub fn head_loss_backward(
     }
 }
 
-/// The losses of [`head_loss_backward`] alone. Flops `2 N V d`.
+/// The losses of [`head_loss_backward`] alone. Flops `2 N V d`. Error against f64 below `2e-7 sqrt(d) (1 + loss)`.
 ///
 /// # Panics
 /// Where shapes differ or a target is not below V.
