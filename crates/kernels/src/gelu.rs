@@ -39,7 +39,7 @@ pub(crate) fn gelu_derivative<S: Simd>(x: S::V) -> S::V {
     S::fma(S::mul(xs, S::sub(S::splat(1.0), s)), slope, s)
 }
 
-/// y = gelu(x), element by element. 8 bytes and about 30 flops an element.
+/// y = gelu(x), element by element. 8 bytes and about 30 flops an element. Error against f64 below `2e-7 (1 + |y|)`.
 ///
 /// # Panics
 /// Where lengths differ.
@@ -48,7 +48,8 @@ pub fn gelu_forward(pool: &Pool, y: &mut [f32], x: &[f32]) {
     pool.run_chunks(y, CHUNK, |i, y| forward_chunk(pool.isa(), y, &x[i * CHUNK..]));
 }
 
-/// dx = dy * gelu'(x), element by element. 12 bytes an element.
+/// dx = dy * gelu'(x), element by element. 12 bytes and about 40 flops an element. Error against f64 below
+/// `2e-6 (1 + |dx|)`, the most where x is near -9.
 ///
 /// # Panics
 /// Where lengths differ.

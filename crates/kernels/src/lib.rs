@@ -11,6 +11,10 @@
 //! cut into chunks fixed by shape, and block sizes are constants. AVX2 and AVX-512 give the same bits too: both sum lanes
 //! in the same order and fuse the same multiplications and additions.
 //!
+//! **Every op has an oracle**, a plain `…_reference` in f64 beside it, forward and backward; the backward ones are held to
+//! finite differences. The errors that doc comments state, on numbers from -1 to 1 and on every instruction set, are
+//! those of the ops table in `tests/ops/table`, from which tests and benches follow: a new op is one file and one row.
+//!
 //! Letters: B batch, T queries, V vocabulary, d width, h heads, dh = d/h, N = B T.
 //!
 //! ```
@@ -25,6 +29,7 @@
 mod adamw;
 mod attention;
 mod buffer;
+mod denormals;
 mod dropout;
 mod embedding;
 mod gelu;
@@ -33,28 +38,38 @@ mod layernorm;
 mod loss;
 mod matmul;
 mod matvec;
+mod peak;
 mod pool;
 mod random;
 mod simd;
 mod softmax;
+mod sums;
 
-pub use adamw::{AdamW, adamw, adamw_reference, add_in_place, sum_of_squares, zero};
+pub use adamw::{AdamW, adamw, adamw_reference, sum_of_squares, sum_of_squares_reference};
 pub use attention::{
-    AttentionDims, attention_backward, attention_backward_scratch, attention_cached, attention_cached_scratch,
-    attention_forward, attention_forward_scratch, attention_reference,
+    AttentionDims, attention_backward, attention_backward_reference, attention_backward_scratch, attention_cached,
+    attention_cached_scratch, attention_forward, attention_forward_scratch, attention_mask_reference,
+    attention_reference,
 };
 pub use buffer::{ALIGNMENT, Buffer};
-pub use dropout::{Dropout, dropout_in_place, residual_forward};
-pub use embedding::{embedding_backward, embedding_forward};
+pub use dropout::{Dropout, dropout_in_place, dropout_reference, residual_forward, residual_reference};
+pub use embedding::{embedding_backward, embedding_backward_reference, embedding_forward, embedding_reference};
 pub use gelu::{gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layernorm::{
-    bias_backward, bias_backward_scratch, layernorm_backward, layernorm_backward_scratch, layernorm_forward,
-    layernorm_reference,
+    bias_backward, bias_backward_reference, bias_backward_scratch, layernorm_backward, layernorm_backward_reference,
+    layernorm_backward_scratch, layernorm_forward, layernorm_reference,
 };
-pub use loss::{IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_scratch};
-pub use matmul::{DEPTH, Epilogue, Mat, matmul, matmul_bias_gelu, matmul_reference, matmul_scratch};
+pub use loss::{
+    IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_reference, head_loss_scratch,
+};
+pub use matmul::{
+    DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu, matmul_reference,
+    matmul_scratch,
+};
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
+pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use random::{Stream, philox4x32};
 pub use softmax::softmax_weights;
+pub use sums::{add_in_place, zero};

@@ -5,6 +5,7 @@
 //! hundreds of short parallel regions.
 
 use crate::buffer::Buffer;
+use crate::denormals::Flush;
 use crate::isa::Isa;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -108,6 +109,8 @@ impl Pool {
 
     /// Runs `task(0)` … `task(tasks - 1)`, each once, on all threads, and returns when the last has ended.
     ///
+    /// Inside a task denormal numbers count as zero, on every thread alike; the caller's own setting is back afterwards.
+    ///
     /// # Panics
     /// Where a task panics (after all threads have left the region), and where a task calls `run` itself.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
@@ -117,6 +120,7 @@ impl Pool {
     /// [`Pool::run`] that also tells each task the number of the thread it runs on.
     pub(crate) fn run_with_worker(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
         if tasks <= 1 || self.workers.is_empty() {
+            let _flush = Flush::new();
             for i in 0..tasks {
                 task(0, i);
             }
@@ -168,7 +172,10 @@ impl Pool {
             shared.wake.notify_all();
         }
         INSIDE.set(true);
-        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        let own = catch_unwind(AssertUnwindSafe(|| {
+            let _flush = Flush::new();
+            job(0)
+        }));
         INSIDE.set(false);
         let mut spins = 0u32;
         while shared.running.load(Ordering::Acquire) > 0 {
@@ -211,6 +218,7 @@ impl std::fmt::Debug for Pool {
 
 fn work(shared: &Shared, worker: usize) {
     INSIDE.set(true);
+    let _flush = Flush::new();
     let mut seen = 0;
     loop {
         let mut spins = 0;

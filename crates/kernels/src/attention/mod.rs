@@ -8,16 +8,20 @@
 mod backward;
 mod cached;
 mod forward;
+mod reference;
 pub(crate) mod small;
 
 pub use backward::{attention_backward, attention_backward_scratch};
 pub use cached::{attention_cached, attention_cached_scratch};
 pub use forward::{attention_forward, attention_forward_scratch};
-
-use crate::dropout::Dropout;
+pub use reference::{attention_backward_reference, attention_mask_reference, attention_reference};
 
 /// Queries and keys of a tile: at T = 1024, 53% of the square is computed.
 pub(crate) const TILE: usize = 64;
+const _: () = assert!(
+    TILE == crate::dropout::RUN,
+    "a line of a tile takes one run of dropout factors"
+);
 
 /// Sizes of an attention: B sequences of T tokens, h heads of dh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +47,11 @@ impl AttentionDims {
     }
 }
 
-/// Where the heads' dropout numbers begin: element (b, head, i, j) of the (B,h,T,T) that is never stored.
+/// Number of the dropout's factor for query `i` and key `j` of sequence and head `bh`: keys down, queries across, rows
+/// padded to whole tiles, so that the queries of a tile read one aligned run.
 #[inline(always)]
-fn drop_factor(dropout: &Dropout, dims: &AttentionDims, bh: usize, i: usize, j: usize) -> f32 {
-    dropout.factor(((bh * dims.t + i) * dims.t + j) as u64)
+fn drop_number(dims: &AttentionDims, bh: usize, i: usize, j: usize) -> u64 {
+    ((bh * dims.t + j) * dims.t.next_multiple_of(TILE) + i) as u64
 }
 
 /// dst[c][r] = factor * src[r][c]: `rows` rows of `cols`, columns past `rows` up to `dst_stride` as zeros.
@@ -84,26 +89,6 @@ fn copy_scaled(
             .for_each(|(d, s)| *d = factor * s);
         line[cols..].fill(0.0);
     }
-}
-
-/// Causal attention of one head in f64: the oracle. `q, k, v` are (T,dh); returns (o, lse, probabilities (T,T)).
-pub fn attention_reference(q: &[f64], k: &[f64], v: &[f64], t: usize, dh: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-    let (mut o, mut lse, mut p) = (vec![0.0; t * dh], vec![0.0; t], vec![0.0; t * t]);
-    for i in 0..t {
-        let scores: Vec<f64> = (0..=i)
-            .map(|j| (0..dh).map(|c| q[i * dh + c] * k[j * dh + c]).sum::<f64>() / (dh as f64).sqrt())
-            .collect();
-        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
-        lse[i] = max + sum.ln();
-        for j in 0..=i {
-            p[i * t + j] = (scores[j] - lse[i]).exp();
-            for c in 0..dh {
-                o[i * dh + c] += p[i * t + j] * v[j * dh + c];
-            }
-        }
-    }
-    (o, lse, p)
 }
 
 #[cfg(test)]

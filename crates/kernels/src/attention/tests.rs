@@ -1,4 +1,5 @@
 use super::*;
+use crate::dropout::Dropout;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::random::Stream;
@@ -20,7 +21,7 @@ fn head(qkv: &[f32], dims: &AttentionDims, bh: usize) -> [Vec<f64>; 3] {
 
 /// sum(out o weight) of one head in f64, the function whose gradient the backward must give.
 fn objective(q: &[f64], k: &[f64], v: &[f64], weight: &[f64], t: usize, dh: usize) -> f64 {
-    attention_reference(q, k, v, t, dh)
+    attention_reference(q, k, v, None, t, dh)
         .0
         .iter()
         .zip(weight)
@@ -45,7 +46,7 @@ fn forward_agrees_with_f64_at_every_tail() {
             attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
             for bh in 0..b * h {
                 let [q, k, v] = head(&qkv, &dims, bh);
-                let (o, l, _) = attention_reference(&q, &k, &v, t, dh);
+                let (o, l, _) = attention_reference(&q, &k, &v, None, t, dh);
                 for i in 0..t {
                     assert!(
                         (f64::from(lse[bh * t + i]) - l[i]).abs() < 1e-5 * (1.0 + l[i].abs()),

@@ -55,12 +55,12 @@ fn pack_panel<S: Simd>(
 fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usize, line_stride: usize) {
     let squares = width.div_ceil(8);
     assert!(src.len() >= (width - 1) * line_stride + depth);
-    assert!(dst.len() >= depth * width + 8);
+    assert!(dst.len() >= (depth - 1) * width + squares * 8);
     for k in (0..depth).step_by(8) {
         for square in (0..squares).rev() {
             let i = square * 8;
-            // SAFETY: lines past `width` repeat the last one; steps k..k+8 lie in `depth`; the widest store ends 8 floats
-            // past step `depth - 1`'s line i, inside `dst` by the assertion.
+            // SAFETY: lines past `width` repeat the last one; steps k..k+8 lie in `depth`; the furthest store is the last
+            // square's of step `depth - 1`, inside `dst` by the assertion.
             unsafe {
                 let line = |l: usize| src.as_ptr().add((i + l).min(width - 1) * line_stride + k);
                 S::transpose8(line, dst.as_mut_ptr().add(k * width + i), width);

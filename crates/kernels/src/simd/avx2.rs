@@ -70,6 +70,8 @@ impl Simd for Avx2 {
     type V = [__m256; 2];
     const MR: usize = 6;
     const NV: usize = 1;
+    // Two registers each.
+    const CHAINS: usize = 6;
 
     #[inline(always)]
     fn splat(x: f32) -> Self::V {

@@ -16,6 +16,7 @@ impl Simd for Avx512 {
     type V = __m512;
     const MR: usize = 14;
     const NV: usize = 2;
+    const CHAINS: usize = 12;
 
     #[inline(always)]
     fn splat(x: f32) -> __m512 {

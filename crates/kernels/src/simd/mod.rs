@@ -31,6 +31,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const MR: usize;
     /// Vectors (of sixteen lanes) across the matmul register tile.
     const NV: usize;
+    /// Independent chains of multiply-adds that fill the pipes and stay in registers: two pipes of latency 4.
+    const CHAINS: usize;
     /// Columns of the matmul register tile.
     const NR: usize = Self::NV * LANES;
 
