@@ -22,13 +22,7 @@ pub(crate) fn stderr_color() -> bool {
 
 /// Columns of the terminal; 80 in a pipe.
 pub(crate) fn width() -> usize {
-    let (_, columns) = indicatif_width();
-    columns.clamp(40, 140)
-}
-
-fn indicatif_width() -> (u16, usize) {
-    let term = indicatif::TermLike::width(&indicatif::ProgressDrawTarget::stdout_term());
-    (0, term.into())
+    textwrap::termwidth().clamp(40, 140)
 }
 
 /// Text in a style where colour is wanted.

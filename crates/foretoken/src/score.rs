@@ -52,7 +52,7 @@ impl Gpt {
     /// [`Error::Empty`], no memory.
     pub fn score(&self, text: &str) -> Result<Score, Error> {
         let mut ids = vec![self.tokenizer().eos_id()];
-        self.tokenizer().encode_into(text, &mut ids);
+        ids.extend(self.tokenizer().encode(text));
         let count = ids.len() - 1;
         if count == 0 {
             return Err(Error::Empty);

@@ -122,7 +122,7 @@ fn title(page: &mut Page<'_>, name: &str, report: &Report) -> io::Result<()> {
     })
 }
 
-fn part_name(part: Part) -> &'static str {
+pub(crate) fn part_name(part: Part) -> &'static str {
     match part {
         Part::TokenEmbedding => "token embedding",
         Part::PositionEmbedding => "position embedding",

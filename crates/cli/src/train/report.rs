@@ -95,7 +95,7 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
     let options = sizes::Options { threads: pool.threads(), micro_batches: config.grad_accum, ..Default::default() };
     let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else { return };
     let parts = report.parameters.parts.iter().filter(|part| part.count > 0);
-    let parts: Vec<String> = parts.map(|part| format!("{} {}", part.name, short(part.count as f64))).collect();
+    let parts: Vec<String> = parts.map(|part| format!("{} {}", crate::size_table::part_name(part.part), short(part.count as f64))).collect();
     line("parameters", format!("{}: {}", grouped(report.parameters.count), parts.join(", ")));
     let items: Vec<String> =
         report.training.items.iter().map(|item| format!("{} {}", item.name, human_bytes(item.bytes))).collect();
