@@ -215,6 +215,8 @@ impl Checkpoint {
     /// A tensor is missing or has another shape: the config changed.
     pub fn restore(&self, trainer: &mut Trainer) -> Result<(), Error> {
         let table = trainer.model.params();
+        // The fresh ones go first, so that there are never two.
+        trainer.weights = Buffer::zeroed(0);
         trainer.weights = load(table, &safetensors::open_model_dir(&self.path)?)?;
         let file = Safetensors::open(self.path.join(OPTIMIZER))?;
         trainer.optimizer.m = moments(table, &file, "m")?;

@@ -92,7 +92,6 @@ impl Train {
         let outcome = run.train(&pool, &stop, &mut |event| match event {
             Event::Step(metrics) => progress.step(metrics),
             Event::Sample(trainer) => progress.sample(trainer, &tokenizer, &pool),
-            Event::Checkpoint { path, best } => progress.checkpoint(path, best),
             Event::Warning(message) => progress.warn(&message),
             _ => {}
         });

@@ -9,7 +9,6 @@ use foretoken::train::{DataSummary, Metrics, Preparing, Run, Trainer};
 use foretoken::{GenerateOptions, write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Tokens of a sample text.
@@ -31,7 +30,6 @@ pub(super) struct Progress {
     /// Smoothed training loss.
     smooth: Option<f64>,
     last_val: Option<f64>,
-    saved: Option<String>,
 }
 
 impl Progress {
@@ -55,7 +53,6 @@ impl Progress {
             summary: DataSummary::default(),
             smooth: None,
             last_val: None,
-            saved: None,
         }
     }
 
@@ -185,20 +182,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn checkpoint(&mut self, path: &Path, best: bool) {
-        self.saved = Some(format!("{}{}", path.display(), if best { ", the best so far" } else { "" }));
-        log_saved(self);
-    }
-
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// Where there is no live line, a checkpoint is worth a line of its own on standard error only in a terminal.
-fn log_saved(progress: &Progress) {
-    if let Some(saved) = &progress.saved {
-        progress.bar.set_prefix(saved.clone());
     }
 }
 
