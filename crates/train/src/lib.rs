@@ -32,7 +32,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod chart;
+pub mod chart;
 mod checkpoint;
 mod config;
 mod error;
