@@ -200,7 +200,8 @@ mod tests {
         let mut fields: Vec<String> = toml::Table::try_from(&run).unwrap().keys().cloned().collect();
         fields.retain(|field| field != "version");
         let mut flags: Vec<String> = table.keys().cloned().collect();
-        (fields.sort(), flags.sort());
+        fields.sort();
+        flags.sort();
         assert_eq!(fields, flags);
         assert_eq!(RunConfig::default().overlay(toml::Table::try_from(Flags::default()).unwrap()).unwrap(), RunConfig::default());
     }

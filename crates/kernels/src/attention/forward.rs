@@ -30,20 +30,27 @@ pub fn attention_forward(
     );
     let input = Input {
         q: qkv,
+        q_row: 3 * d,
         k: &qkv[d.min(qkv.len())..],
         v: &qkv[(2 * d).min(qkv.len())..],
-        stride: 3 * d,
+        kv_row: 3 * d,
+        kv_head: dims.dh,
         past: 0,
     };
     run(pool, out, lse, &input, dims, t, dropout);
 }
 
-/// Where queries, keys and values lie: rows `stride` floats apart.
+/// Where queries, keys and values lie.
 pub(super) struct Input<'a> {
     pub(super) q: &'a [f32],
+    /// Floats from one query to the next; its heads lie side by side.
+    pub(super) q_row: usize,
     pub(super) k: &'a [f32],
     pub(super) v: &'a [f32],
-    pub(super) stride: usize,
+    /// Floats from one key or value of a head to the next.
+    pub(super) kv_row: usize,
+    /// Floats from one head to the next.
+    pub(super) kv_head: usize,
     /// Keys before the first query's own.
     pub(super) past: usize,
 }
@@ -105,8 +112,8 @@ simd_fn! {
         let (m, scratch) = scratch.split_at_mut(TILE);
         let (l, correction) = scratch.split_at_mut(TILE);
         let column = head * dh;
-        let q = &input.q[(seq * t + first) * input.stride + column..];
-        transpose_scaled(qt, TILE, q, input.stride, (queries, dh), dims.scale());
+        let q = &input.q[(seq * t + first) * input.q_row + column..];
+        transpose_scaled(qt, TILE, q, input.q_row, (queries, dh), dims.scale());
         ot.fill(0.0);
         m.fill(f32::NEG_INFINITY);
         l.fill(0.0);
@@ -114,9 +121,9 @@ simd_fn! {
         let seen = input.past + first + queries;
         for key in (0..seen.min(keys)).step_by(TILE) {
             let count = TILE.min(seen - key);
-            let row = (seq * keys + key) * input.stride + column;
-            copy_scaled(k, dh, &input.k[row..], input.stride, (count, dh), 1.0);
-            copy_scaled(v, dh, &input.v[row..], input.stride, (count, dh), 1.0);
+            let row = (seq * keys + key) * input.kv_row + head * input.kv_head;
+            copy_scaled(k, dh, &input.k[row..], input.kv_row, (count, dh), 1.0);
+            copy_scaled(v, dh, &input.v[row..], input.kv_row, (count, dh), 1.0);
             small::<S>((count, TILE, dh), Left { data: k, row: dh, step: 1 }, (qt, TILE), (s, TILE), false);
             if key + count > input.past + first + 1 {
                 mask::<S>(s, count, key, input.past + first);

@@ -166,12 +166,17 @@ fn over_a_cache_it_is_the_same_attention() {
         let qkv = numbers(dims.t * 3 * d, 0.61);
         let (mut out, mut lse) = (vec![0.0; dims.t * d], vec![0.0; dims.h * dims.t]);
         attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
-        let column = |part: usize| -> Vec<f32> {
-            qkv.chunks_exact(3 * d)
-                .flat_map(|row| row[part * d..(part + 1) * d].to_vec())
-                .collect()
+        // (h,C,dh) with room for more keys than there are.
+        let capacity = dims.t + 7;
+        let cache = |part: usize| {
+            let mut cache = vec![f32::NAN; capacity * d];
+            for (at, x) in qkv.iter().enumerate().filter(|(at, _)| at / d % 3 == part) {
+                let (row, head, c) = (at / (3 * d), at % d / dims.dh, at % dims.dh);
+                cache[(head * capacity + row) * dims.dh + c] = *x;
+            }
+            cache
         };
-        let (k, v) = (column(1), column(2));
+        let (k, v) = (cache(1), cache(2));
         for (past, t) in [(0, 90), (0, 1), (89, 1), (3, 5), (40, 50), (64, 9)] {
             let mut got = vec![0.0; t * d];
             let dims = AttentionDims { t, ..dims };

@@ -154,11 +154,7 @@ fn extend(
         linear(pool, qkv, normed, w.c_attn_weight, w.c_attn_bias, d);
         let layer = i * state.capacity * state.width..(i + 1) * state.capacity * state.width;
         let (keys, values) = (&mut state.keys[layer.clone()], &mut state.values[layer]);
-        for (row, qkv) in qkv.chunks_exact(3 * d).enumerate() {
-            let at = (past + row) * d..(past + row + 1) * d;
-            keys[at.clone()].copy_from_slice(&qkv[d..2 * d]);
-            values[at].copy_from_slice(&qkv[2 * d..]);
-        }
+        remember(keys, values, qkv, past, attention);
         attention_cached(pool, heads, qkv, 3 * d, (keys, values), past, attention);
         linear_residual(pool, mid, x, heads, w.attn_c_proj_weight, w.attn_c_proj_bias);
         layernorm_forward(pool, normed, mean, rstd, mid, w.ln_2_weight, w.ln_2_bias, eps);
@@ -181,6 +177,20 @@ fn extend(
         matvec_transposed(pool, logits, normed, w.wte, d);
     }
     state.len += t;
+}
+
+/// Writes the keys and values of the new tokens into one layer's caches (h,C,dh), behind the `past` before them.
+fn remember(keys: &mut [f32], values: &mut [f32], qkv: &[f32], past: usize, dims: AttentionDims) {
+    let (d, dh) = (dims.d(), dims.dh);
+    let capacity = keys.len() / d;
+    for (row, qkv) in qkv.chunks_exact(3 * d).enumerate() {
+        for head in 0..dims.h {
+            let at = (head * capacity + past + row) * dh;
+            let column = head * dh;
+            keys[at..at + dh].copy_from_slice(&qkv[d + column..][..dh]);
+            values[at..at + dh].copy_from_slice(&qkv[2 * d + column..][..dh]);
+        }
+    }
 }
 
 /// y (T,out) = x W + bias.
