@@ -66,7 +66,8 @@ pub fn residual_forward(pool: &Pool, out: &mut [f32], residual: &[f32], x: &[f32
         let start = chunk * CHUNK;
         let (residual, x) = (&residual[start..start + out.len()], &x[start..start + out.len()]);
         match dropout {
-            None => add_chunk(pool.isa(), out, residual, x),
+            // The plain loop: in memory it beats one over sixteen lanes by a tenth, in cache they are even.
+            None => out.iter_mut().zip(residual).zip(x).for_each(|((o, r), x)| *o = r + x),
             Some(dropout) => add_dropped_chunk(pool.isa(), out, residual, x, dropout, start as u64),
         }
     });
@@ -77,15 +78,6 @@ pub fn dropout_in_place(pool: &Pool, y: &mut [f32], dropout: Dropout) {
     pool.run_chunks(y, CHUNK, |chunk, y| {
         drop_chunk(pool.isa(), y, dropout, (chunk * CHUNK) as u64)
     });
-}
-
-simd_fn! {
-    fn add_chunk[S](out: &mut [f32], residual: &[f32], x: &[f32]) {
-        let n = out.len();
-        for i in (0..n).step_by(LANES) {
-            store::<S>(&mut out[i..], S::add(load::<S>(&residual[i..n]), load::<S>(&x[i..n])));
-        }
-    }
 }
 
 simd_fn! {

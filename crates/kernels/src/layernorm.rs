@@ -3,7 +3,7 @@
 
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, load, simd_fn, store};
-use crate::sums::{add_rows, add_to};
+use crate::sums::{add_rows, add_rows_to};
 
 /// Rows that one task normalises; in the backward also the rows whose weight gradients are summed before chunks are
 /// added in order, so it is part of the bits.
@@ -118,9 +118,8 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     let partial = packing.at_least(bias_backward_scratch(n, width));
     pool.run_chunks(partial, width, |task, part| {
         part.fill(0.0);
-        for row in dy[task * ROWS * width..n.min((task + 1) * ROWS) * width].chunks_exact(width) {
-            add_to(pool.isa(), part, row);
-        }
+        let count = ROWS.min(n - task * ROWS);
+        add_rows_to(pool.isa(), part, &dy[task * ROWS * width..], width, count);
     });
     add_rows(pool, dbias, partial, width);
 }

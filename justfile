@@ -1,0 +1,37 @@
+# The daily commands; `just` without a name lists them.
+
+default:
+    @just --list
+
+# The main job: a small model on the built-in stories.
+train *flags:
+    cargo run --release -- train {{flags}}
+
+# Everything CI runs.
+ci:
+    bash .ci/run
+
+test:
+    cargo test --workspace --locked
+
+# The tests that abort the process at every step of a write.
+crash:
+    cargo test --locked -p foretoken-formats --features failpoints --test abort
+    cargo test --locked -p foretoken-cli --features failpoints --test crash
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Licences and sources of every dependency.
+deny:
+    cargo deny --all-features --locked check bans licenses sources
+
+# Kernels at GPT-2 124M shapes, with the machine's limit first.
+bench *filter:
+    cargo bench -p foretoken-kernels {{filter}}
