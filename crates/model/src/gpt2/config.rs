@@ -149,7 +149,9 @@ impl Config {
 
     /// As Hugging Face writes it, with what readers of GPT-2 look for.
     pub(super) fn to_json(&self, dims: &Dims) -> serde_json::Value {
-        let mut value = serde_json::to_value(self).expect("numbers and strings");
+        // By way of text: a Value holds f64, and 1e-5 as f32 would be written 9.999999747378752e-6.
+        let text = serde_json::to_string(self).expect("numbers and strings");
+        let mut value: serde_json::Value = serde_json::from_str(&text).expect("it was just written");
         let extra = serde_json::json!({
             "architectures": ["GPT2LMHeadModel"],
             "model_type": super::Gpt2::MODEL_TYPE,
@@ -178,4 +180,24 @@ fn check(field: &'static str, holds: bool, found: impl ToString, expected: Strin
 fn divisors(n: usize) -> String {
     let all: Vec<String> = (1..=n.min(64)).filter(|k| n % k == 0).map(|k| k.to_string()).collect();
     all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Model;
+
+    #[test]
+    fn numbers_are_written_as_a_reader_expects_them() {
+        let config = Config {
+            attn_pdrop: 0.1,
+            ..Config::default()
+        };
+        let json = super::super::Gpt2::new(config.clone()).unwrap().config();
+        assert_eq!(
+            (&json["layer_norm_epsilon"], &json["attn_pdrop"]),
+            (&1e-5.into(), &0.1.into())
+        );
+        assert_eq!(Config::from_json(&json).unwrap(), config);
+    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::LARGEST_VOCABULARY;
@@ -54,6 +54,16 @@ pub(super) struct Part<'a> {
     pub(super) use_regex: Option<bool>,
     #[serde(borrow, default)]
     pub(super) decoders: List<Part<'a>, 16>,
+    /// What a `TemplateProcessing` makes of one text.
+    #[serde(default)]
+    pub(super) single: List<Piece, 16>,
+}
+
+/// A piece of a template: the text, or a token that is added.
+#[derive(Deserialize)]
+pub(super) enum Piece {
+    Sequence(IgnoredAny),
+    SpecialToken(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -172,7 +182,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
                     token.ok_or_else(|| serde::de::Error::invalid_length(n, &self))
                 };
                 let (Text(left), Text(right)) = (next(0)?, next(1)?);
-                match seq.next_element::<serde::de::IgnoredAny>()? {
+                match seq.next_element::<IgnoredAny>()? {
                     None => Ok(Merge(left, right)),
                     Some(_) => Err(serde::de::Error::invalid_length(3, &Two)),
                 }

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use serde::Deserialize;
 
 use super::alphabet::token_to_bytes;
-use super::form::{Added, File, Merge, Model, Part, Vocab, halves, not_a_merge, special};
+use super::form::{Added, File, Merge, Model, Part, Piece, Vocab, halves, not_a_merge, special};
 use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, NO_TOKEN, Tokenizer, Tokens};
 use crate::Error;
 use crate::error::shorten;
@@ -26,8 +26,13 @@ impl Tokenizer {
         let file: File<'_> = parse("tokenizer.json", json)?;
         let is_byte_level = |part: &Part<'_>| part.kind == "ByteLevel";
         refuse("normalizer", file.normalizer.as_ref(), "null")?;
-        let post = file.post_processor.as_ref().filter(|part| !is_byte_level(part));
-        refuse("post_processor", post, "ByteLevel or null")?;
+        let adds_nothing = |part: &Part<'_>| is_byte_level(part) || is_bare_template(part);
+        let post = file.post_processor.as_ref().filter(|part| !adds_nothing(part));
+        refuse(
+            "post_processor",
+            post,
+            "ByteLevel, a template that adds no token, or null",
+        )?;
         check_model(&file.model)?;
         check_added(&file.added_tokens.0)?;
 
@@ -126,6 +131,11 @@ fn unsupported(part: &'static str, found: &str, expected: &'static str) -> Error
 
 fn refuse(name: &'static str, part: Option<&Part<'_>>, expected: &'static str) -> Result<(), Error> {
     part.map_or(Ok(()), |part| Err(unsupported(name, &part.kind, expected)))
+}
+
+/// `transformers` 5 saves every tokeniser with a template, also where it is the text alone.
+fn is_bare_template(part: &Part<'_>) -> bool {
+    part.kind == "TemplateProcessing" && matches!(part.single.0[..], [Piece::Sequence(_)])
 }
 
 fn invalid<T>(message: String) -> Result<T, Error> {

@@ -237,6 +237,19 @@ fn other_models_and_options() {
         after(|file| file["post_processor"] = json!({"type": "BertProcessing"})),
         "post_processor",
     );
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let begin = json!({"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}});
+    for single in [json!([begin, text]), json!([text, text]), json!([begin]), json!([])] {
+        let template = json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}});
+        refused(
+            after(|file| file["post_processor"] = template),
+            "post_processor is `TemplateProcessing`, expected ByteLevel, a template that adds no token",
+        );
+    }
+    refused(
+        after(|file| file["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"Other": {}}]})),
+        "unknown variant `Other`",
+    );
 }
 
 #[test]

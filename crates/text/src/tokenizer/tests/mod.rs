@@ -137,6 +137,33 @@ fn gpt2_comes_back_from_its_tokenizer_json() {
     assert_eq!(again.fingerprint(), tokenizer.fingerprint());
 }
 
+/// What `transformers` 5 saves: a template around the text, with no token in it.
+#[test]
+fn a_template_that_adds_nothing_changes_nothing() {
+    for kind in [Kind::Byte, Kind::Char, Kind::Bpe] {
+        let tokenizer = trained(kind, TRAINING, 300);
+        let mut file: Value = serde_json::from_slice(&tokenizer.to_json()).unwrap();
+        let piece = |id, type_id| json!({"Sequence": {"id": id, "type_id": type_id}});
+        file["post_processor"] = json!({
+            "type": "TemplateProcessing",
+            "single": [piece("A", 0)],
+            "pair": [piece("A", 0), piece("B", 1)],
+            "special_tokens": {},
+        });
+        let json = serde_json::to_vec(&file).unwrap();
+        let again = Tokenizer::from_bytes(&json).unwrap();
+        assert_eq!(again.fingerprint(), tokenizer.fingerprint());
+        let theirs = tokenizers::Tokenizer::from_bytes(&json).unwrap();
+        for text in SAMPLES {
+            assert_eq!(
+                theirs.encode(*text, true).unwrap().get_ids(),
+                again.encode_with_special(text),
+                "{text:?}"
+            );
+        }
+    }
+}
+
 /// Hugging Face's library reads the file to the same ids, and from them the same text.
 fn assert_same_as_hugging_face(tokenizer: &Tokenizer) {
     let mut oracle = ::tokenizers::Tokenizer::from_bytes(tokenizer.to_json()).unwrap();
