@@ -2,7 +2,8 @@
 //!
 //! Tasks are cut by shape, never by the number of threads, and every output element has one owner, so which thread takes
 //! which task never shows in the bits. Workers spin briefly before they park, since a training step or a decoded token is
-//! hundreds of short parallel regions.
+//! hundreds of short parallel regions. A worker joins a region when it gets to it, and the caller never waits for one that
+//! has not joined: on a machine whose cores are taken, the caller does the tasks alone.
 
 use crate::buffer::Buffer;
 use crate::denormals::Flush;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Spins (about 30 us) before a worker parks: longer than the gap between two kernels, shorter than anybody notices.
+/// Spins (some 100 us) before a worker parks: longer than the gap between two kernels, shorter than anybody notices.
 const SPINS: u32 = 20_000;
 
 /// What a worker runs: called once by every thread, with the thread's number.
@@ -21,14 +22,17 @@ type Job = *const (dyn Fn(usize) + Sync);
 
 #[derive(Clone, Copy)]
 struct JobCell(Option<Job>);
-// SAFETY: the pointer is only followed while `broadcast` waits for every worker, and the closure is `Sync`.
+// SAFETY: the pointer is only followed by workers that `broadcast` waits for, and the closure is `Sync`.
 unsafe impl Send for JobCell {}
 
+/// [`Shared::state`]: the number of the job above, whether workers may still join it, and how many are inside.
+const EPOCH_SHIFT: u32 = 16;
+const OPEN: usize = 1 << 15;
+const INSIDE_COUNT: usize = OPEN - 1;
+
 struct Shared {
-    /// Number of jobs begun; workers wait for it to move.
-    epoch: AtomicUsize,
-    /// Workers still inside the current job.
-    running: AtomicUsize,
+    /// Workers wait for its epoch to move.
+    state: AtomicUsize,
     panicked: AtomicBool,
     job: Mutex<JobCell>,
     wake: Condvar,
@@ -68,10 +72,9 @@ impl Pool {
 
     /// A pool on a given instruction set.
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
-        let threads = threads.max(1);
+        let threads = threads.clamp(1, INSIDE_COUNT);
         let shared = Arc::new(Shared {
-            epoch: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
+            state: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             job: Mutex::new(JobCell(None)),
             wake: Condvar::new(),
@@ -161,30 +164,27 @@ impl Pool {
         assert!(!INSIDE.get(), "a task of the pool started a parallel region of its own");
         let region = lock(&self.region);
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes; this function does not return before every worker has left the job.
+        // SAFETY: only the lifetime changes; this function does not return before the job is closed and empty.
         let job_static: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), Job>(job) };
-        shared.running.store(self.workers.len(), Ordering::Relaxed);
         lock(&shared.job).0 = Some(job_static);
-        shared.epoch.fetch_add(1, Ordering::SeqCst);
-        if shared.sleepers.load(Ordering::SeqCst) > 0 {
-            // Under the lock, so that a worker between its last look and its sleep is not missed.
-            let _guard = lock(&shared.job);
-            shared.wake.notify_all();
-        }
+        shared.next_epoch(OPEN);
         INSIDE.set(true);
         let own = catch_unwind(AssertUnwindSafe(|| {
             let _flush = Flush::new();
             job(0)
         }));
         INSIDE.set(false);
+        // Nobody joins any more; who is inside is waited for.
+        let mut inside = shared.state.fetch_and(!OPEN, Ordering::AcqRel) & INSIDE_COUNT;
         let mut spins = 0u32;
-        while shared.running.load(Ordering::Acquire) > 0 {
+        while inside > 0 {
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop()
             } else {
                 std::thread::yield_now()
             }
+            inside = shared.state.load(Ordering::Acquire) & INSIDE_COUNT;
         }
         let worker_panicked = shared.panicked.swap(false, Ordering::Relaxed);
         drop(region);
@@ -198,11 +198,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        {
-            let _guard = lock(&self.shared.job);
-            self.shared.wake.notify_all();
-        }
+        self.shared.next_epoch(0);
         for worker in self.workers.drain(..) {
             // A worker's panic was already reported by the region it happened in.
             let _ = worker.join();
@@ -216,13 +212,48 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+impl Shared {
+    /// Begins the next epoch, with nobody inside, and wakes who sleeps.
+    fn next_epoch(&self, open: usize) {
+        let epoch = (self.state.load(Ordering::Relaxed) >> EPOCH_SHIFT).wrapping_add(1);
+        self.state.store(epoch << EPOCH_SHIFT | open, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Under the lock, so that a worker between its last look and its sleep is not missed.
+            let _guard = lock(&self.job);
+            self.wake.notify_all();
+        }
+    }
+
+    fn epoch(&self) -> usize {
+        self.state.load(Ordering::SeqCst) >> EPOCH_SHIFT
+    }
+
+    /// Joins the newest job unless it is closed already; either way `seen` becomes its epoch.
+    fn join(&self, seen: &mut usize) -> bool {
+        let mut now = self.state.load(Ordering::SeqCst);
+        loop {
+            *seen = now >> EPOCH_SHIFT;
+            if now & OPEN == 0 {
+                return false;
+            }
+            match self
+                .state
+                .compare_exchange_weak(now, now + 1, Ordering::AcqRel, Ordering::SeqCst)
+            {
+                Ok(_) => return true,
+                Err(changed) => now = changed,
+            }
+        }
+    }
+}
+
 fn work(shared: &Shared, worker: usize) {
     INSIDE.set(true);
     let _flush = Flush::new();
     let mut seen = 0;
     loop {
         let mut spins = 0;
-        while shared.epoch.load(Ordering::SeqCst) == seen {
+        while shared.epoch() == seen {
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop();
@@ -230,22 +261,23 @@ fn work(shared: &Shared, worker: usize) {
             }
             let mut guard = lock(&shared.job);
             shared.sleepers.fetch_add(1, Ordering::SeqCst);
-            while shared.epoch.load(Ordering::SeqCst) == seen {
+            while shared.epoch() == seen {
                 guard = shared.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
             }
             shared.sleepers.fetch_sub(1, Ordering::SeqCst);
         }
-        // One job at a time: the next cannot begin before this worker has left this one.
-        seen += 1;
         if shared.stop.load(Ordering::SeqCst) {
             return;
         }
+        if !shared.join(&mut seen) {
+            continue;
+        }
         let job = lock(&shared.job).0.expect("a job was set before the epoch moved");
-        // SAFETY: `broadcast` keeps the closure alive until `running` is zero.
+        // SAFETY: `broadcast` keeps the closure alive until nobody is inside.
         if catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(worker) })).is_err() {
             shared.panicked.store(true, Ordering::Relaxed);
         }
-        shared.running.fetch_sub(1, Ordering::Release);
+        shared.state.fetch_sub(1, Ordering::Release);
     }
 }
 
