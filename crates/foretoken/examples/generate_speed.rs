@@ -37,6 +37,7 @@ fn main() -> Result<(), Error> {
         seed: 0,
         max_tokens: tokens + 1,
         end: vec![],
+        vocab_size: usize::MAX,
     };
     let mut generator = Generator::new(&*model, &pool, &weights)?;
     let (mut prefill, mut decode, mut ids) = (vec![], vec![], vec![]);

@@ -72,6 +72,7 @@ fn greedy(gpt: &Gpt, ids: &[u32]) -> Result<Vec<u32>, Box<dyn Error>> {
         seed: 0,
         max_tokens: GREEDY.min(room),
         end: vec![gpt.tokenizer().eos_id()],
+        vocab_size: usize::MAX,
     };
     let tokens = generator.sample(&options, 0)?;
     Ok(tokens

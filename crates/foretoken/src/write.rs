@@ -84,6 +84,7 @@ pub fn write(
         seed: options.seed,
         max_tokens: options.max_tokens,
         end: vec![end],
+        vocab_size: tokenizer.vocab_size(),
     };
     let mut tokens = generator.sample(&draw, options.index)?;
     let (mut decoder, mut stops) = (tokenizer.stream(), StopStrings::new(&options.stop));
@@ -92,10 +93,6 @@ pub fn write(
     for token in &mut tokens {
         let token = token?;
         ids.push(token.id);
-        // A padded vocabulary has ids past the tokeniser's, without text.
-        if token.id as usize >= tokenizer.vocab_size() {
-            continue;
-        }
         let (text, found) = stops.push(&decoder.push(token.id)?);
         if !text.is_empty() && !on_text(&text) {
             stopped = Some(Stopped::Caller);

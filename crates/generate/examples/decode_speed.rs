@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: 0,
         max_tokens: TOKENS + 1,
         end: vec![],
+        vocab_size: usize::MAX,
     };
     let mut generator = Generator::new(&model, &pool, &weights)?;
     let (mut prefill, mut decode, mut read) = (vec![], vec![], vec![]);

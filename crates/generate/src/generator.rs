@@ -17,6 +17,8 @@ pub struct Options {
     pub max_tokens: usize,
     /// Tokens that end a text. They are not part of it.
     pub end: Vec<u32>,
+    /// Tokens are drawn below this id: the tokeniser's size, which a padded embedding exceeds.
+    pub vocab_size: usize,
 }
 
 /// What became of a prompt.
@@ -55,7 +57,7 @@ pub enum Finish {
 /// let (pool, weights) = (Pool::new(1)?, init(model.params(), 42)?);
 /// let mut generator = Generator::new(&*model, &pool, &weights)?;
 /// generator.prompt(&[1, 2, 3], None)?;
-/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![] };
+/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![], vocab_size: 11 };
 /// for index in 0..2 {
 ///     let ids: Vec<u32> = generator.sample(&options, index)?.map(|token| Ok(token?.id)).collect::<Result<_, foretoken_generate::Error>>()?;
 ///     assert_eq!(ids.len(), 20); // more than the context of 8
@@ -222,7 +224,8 @@ impl Iterator for Generation<'_, '_> {
             ..
         } = &*self.generator;
         let history = &ids[ids.len().saturating_sub(state.capacity())..];
-        match self.sampler.sample(pool, logits, history) {
+        let drawn = self.options.vocab_size.min(logits.len());
+        match self.sampler.sample(pool, &logits[..drawn], history) {
             Ok(token) if self.options.end.contains(&token.id) => {
                 self.finish = Some(Finish::End(token.id));
                 None

@@ -27,6 +27,7 @@
 //!     seed: 42,
 //!     max_tokens: 4,
 //!     end: vec![],
+//!     vocab_size: 11,
 //! };
 //! let mut text = generator.sample(&options, 0)?;
 //! for token in &mut text {

@@ -26,6 +26,7 @@ fn options(sampling: Sampling, seed: u64, max_tokens: usize) -> Options {
         seed,
         max_tokens,
         end: vec![],
+        vocab_size: usize::MAX,
     }
 }
 
@@ -295,4 +296,24 @@ fn what_the_world_gets_wrong_is_an_error_that_says_so() {
     let mut text = generator.sample(&o, 0).unwrap();
     assert!(matches!(text.next(), Some(Err(Error::NotFinite { .. }))));
     assert!(text.next().is_none() && text.finish().is_none());
+}
+
+#[test]
+fn a_padded_vocabularys_tail_is_never_drawn() {
+    let (model, weights) = model(64);
+    let pool = Pool::new(1).unwrap();
+    let mut generator = Generator::new(&*model, &pool, &weights).unwrap();
+    generator.prompt(&some_ids(5), None).unwrap();
+    let hot = Sampling {
+        temperature: 5.0,
+        ..Sampling::default()
+    };
+    let whole = tokens(&mut generator, &options(hot, 3, 200), 0);
+    assert!(whole.iter().any(|token| token.id >= 40), "the tail is drawn where nothing forbids it");
+    generator.prompt(&[1, 2, 3], None).unwrap();
+    let padded = Options {
+        vocab_size: 40,
+        ..options(hot, 3, 200)
+    };
+    assert!(tokens(&mut generator, &padded, 0).iter().all(|token| token.id < 40));
 }
