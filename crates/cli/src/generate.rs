@@ -73,7 +73,11 @@ impl Generate {
         }
         for index in 0..self.n {
             let options = self.options(index);
-            if self.json { self.print_json(&gpt, &prompt, &options)? } else { self.print(&gpt, &prompt, &options)? }
+            if self.json {
+                self.print_json(&gpt, &prompt, &options)?
+            } else {
+                self.print(&gpt, &prompt, &options)?
+            }
         }
         Ok(())
     }
@@ -134,7 +138,11 @@ impl Generate {
         }
         if std::io::stderr().is_terminal() {
             let rate = text.ids.len() as f64 / begun.elapsed().as_secs_f64();
-            let note = format!("{} tokens, {rate:.0} a second, {}", text.ids.len(), reason(&text.stopped));
+            let note = format!(
+                "{} tokens, {rate:.0} a second, {}",
+                text.ids.len(),
+                reason(&text.stopped)
+            );
             eprintln!("{}", paint(&note, FAINT, stderr_color()));
         }
         Ok(())

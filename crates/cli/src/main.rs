@@ -72,14 +72,20 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{} {error:#}", terminal::paint_error("error:"));
-            if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if is_usage(&error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     };
     error.chain().any(broken)
 }
@@ -98,9 +104,15 @@ fn is_usage(error: &anyhow::Error) -> bool {
                         | Train::Model(foretoken::model::Error::Config { .. })
                 )
             )
-            || matches!(cause.downcast_ref::<foretoken::generate::Error>(), Some(foretoken::generate::Error::Sampling { .. }))
+            || matches!(
+                cause.downcast_ref::<foretoken::generate::Error>(),
+                Some(foretoken::generate::Error::Sampling { .. })
+            )
             || cause.downcast_ref::<foretoken::model::Error>().is_some_and(|error| {
-                matches!(error, foretoken::model::Error::Config { .. } | foretoken::model::Error::Batch { .. })
+                matches!(
+                    error,
+                    foretoken::model::Error::Config { .. } | foretoken::model::Error::Batch { .. }
+                )
             })
     })
 }

@@ -65,13 +65,25 @@ impl Size {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let name = self.name.as_deref().or(self.preset.as_deref());
         if name == Some("list") {
-            for Preset { name, n_layer: l, n_head: h, n_embd: d, n_positions: t, about } in PRESETS {
+            for Preset {
+                name,
+                n_layer: l,
+                n_head: h,
+                n_embd: d,
+                n_positions: t,
+                about,
+            } in PRESETS
+            {
                 println!("{name:<12} L={l:<3} h={h:<3} d={d:<6} n_positions={t:<5} {about}");
             }
             return Ok(());
         }
         let threads = self.threads.unwrap_or_else(crate::train::cores);
-        let options = sizes::Options { threads, micro_batches: self.grad_accum, ..Default::default() };
+        let options = sizes::Options {
+            threads,
+            micro_batches: self.grad_accum,
+            ..Default::default()
+        };
         match &self.model {
             Some(path) => self.of_model(path, &options),
             None => self.of_shape(name.unwrap_or("gpt2"), &options),
@@ -79,7 +91,16 @@ impl Size {
     }
 
     fn of_model(&self, path: &Path, options: &sizes::Options) -> anyhow::Result<()> {
-        if [self.n_layer, self.n_head, self.n_embd, self.n_positions, self.vocab_size].iter().any(Option::is_some) {
+        if [
+            self.n_layer,
+            self.n_head,
+            self.n_embd,
+            self.n_positions,
+            self.vocab_size,
+        ]
+        .iter()
+        .any(Option::is_some)
+        {
             return Err(Usage("--model brings its own sizes: leave --n-layer and the like away".into()).into());
         }
         let dir = foretoken::locate(path)?;
@@ -93,10 +114,15 @@ impl Size {
     fn of_shape(&self, name: &str, options: &sizes::Options) -> anyhow::Result<()> {
         let preset = Preset::find(name).ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            Usage(format!("there is no preset {name}: expected one of {}", names.join(", ")))
+            Usage(format!(
+                "there is no preset {name}: expected one of {}",
+                names.join(", ")
+            ))
         })?;
         let base = preset.config();
-        let n_positions = self.n_positions.unwrap_or(base.n_positions.max(self.seq_len.unwrap_or(0)));
+        let n_positions = self
+            .n_positions
+            .unwrap_or(base.n_positions.max(self.seq_len.unwrap_or(0)));
         let config = gpt2::Config {
             n_layer: self.n_layer.unwrap_or(base.n_layer),
             n_head: self.n_head.unwrap_or(base.n_head),
@@ -105,12 +131,17 @@ impl Size {
             ..base
         };
         let make = |n_positions| -> Result<Box<dyn Model>, Error> {
-            Ok(Box::new(gpt2::Gpt2::new(gpt2::Config { n_positions, ..config.clone() })?))
+            Ok(Box::new(gpt2::Gpt2::new(gpt2::Config {
+                n_positions,
+                ..config.clone()
+            })?))
         };
         let t = self.seq_len.unwrap_or(n_positions);
         let report = sizes::report(&*make(n_positions)?, self.batch_size, t, options)?;
         let fit = |memory| sizes::fit(sizes::Context::Shape(&make), self.batch_size, t, memory, options);
-        let changed = [self.n_layer, self.n_head, self.n_embd, self.vocab_size].iter().any(Option::is_some);
+        let changed = [self.n_layer, self.n_head, self.n_embd, self.vocab_size]
+            .iter()
+            .any(Option::is_some);
         let name = if changed { "gpt2 of your sizes" } else { name };
         self.print(name, &report, self.memory.map(fit).transpose()?)
     }
@@ -120,7 +151,11 @@ impl Size {
         if self.json {
             size_table::print_json(name, report, fit.as_ref(), &mut out)?;
         } else {
-            let style = Style { color: terminal::stdout_color(), unicode: true, width: terminal::width() };
+            let style = Style {
+                color: terminal::stdout_color(),
+                unicode: true,
+                width: terminal::width(),
+            };
             size_table::print(name, report, fit.as_ref(), &mut out, style)?;
         }
         std::io::Write::flush(&mut out)?;
@@ -130,7 +165,9 @@ impl Size {
 
 /// `8GiB`, `500MB`, `1.5g` or plain bytes.
 fn parse_bytes(text: &str) -> Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
@@ -144,8 +181,15 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         "t" | "tib" => 1024f64.powi(4),
         _ => return Err("expected a number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as 8GiB".into()),
     };
-    let bytes = number.parse::<f64>().map_err(|_| "expected a number before the unit, such as 8GiB".to_owned())? * scale;
-    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err("expected between 1 B and 10^18 B".into()) }
+    let bytes = number
+        .parse::<f64>()
+        .map_err(|_| "expected a number before the unit, such as 8GiB".to_owned())?
+        * scale;
+    if (1.0..1e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err("expected between 1 B and 10^18 B".into())
+    }
 }
 
 #[cfg(test)]

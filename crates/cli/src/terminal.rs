@@ -27,7 +27,11 @@ pub(crate) fn width() -> usize {
 
 /// Text in a style where colour is wanted.
 pub(crate) fn paint(text: &str, style: Style, color: bool) -> String {
-    if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    if color {
+        format!("{style}{text}{style:#}")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The label of an error on standard error.
@@ -84,8 +88,17 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!((grouped(0), grouped(999), grouped(1000), grouped(124_439_808)), ("0".into(), "999".into(), "1,000".into(), "124,439,808".into()));
-        assert_eq!((duration(7.2), duration(75.0), duration(3700.0)), ("7 s".into(), "1:15 min".into(), "1:01 h".into()));
-        assert_eq!((short(812.0), short(24_310.0), short(2.5e6)), ("812".into(), "24.3k".into(), "2.5M".into()));
+        assert_eq!(
+            (grouped(0), grouped(999), grouped(1000), grouped(124_439_808)),
+            ("0".into(), "999".into(), "1,000".into(), "124,439,808".into())
+        );
+        assert_eq!(
+            (duration(7.2), duration(75.0), duration(3700.0)),
+            ("7 s".into(), "1:15 min".into(), "1:01 h".into())
+        );
+        assert_eq!(
+            (short(812.0), short(24_310.0), short(2.5e6)),
+            ("812".into(), "24.3k".into(), "2.5M".into())
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(crate) struct TokenizerCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a tokenizer.json from text; Hugging Face's `tokenizers` reads it to the same ids
-    #[command(after_help = "Example:\n  foretoken tokenizer train --data book.txt --tokenizer bpe:4096 --out tokenizer.json")]
+    #[command(
+        after_help = "Example:\n  foretoken tokenizer train --data book.txt --tokenizer bpe:4096 --out tokenizer.json"
+    )]
     Train {
         /// Files, folders, patterns, or - for standard input
         #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
@@ -34,7 +36,9 @@ enum Action {
         out: PathBuf,
     },
     /// Print the token ids of a text, one line of ids a line
-    #[command(after_help = "Examples:\n  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\"\n  foretoken tokenizer encode --model runs/001-tiny --json < book.txt")]
+    #[command(
+        after_help = "Examples:\n  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\"\n  foretoken tokenizer encode --model runs/001-tiny --json < book.txt"
+    )]
     Encode {
         /// A tokenizer.json, a run, a checkpoint or a model directory; the latest run unless given
         #[arg(long, value_name = "PATH")]
@@ -62,8 +66,18 @@ enum Action {
 impl TokenizerCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.action {
-            Action::Train { data, text_field, tokenizer, out } => train(&data, text_field, &tokenizer, &out),
-            Action::Encode { model, text, special, json } => encode(&open(model.as_deref())?, text, special, json),
+            Action::Train {
+                data,
+                text_field,
+                tokenizer,
+                out,
+            } => train(&data, text_field, &tokenizer, &out),
+            Action::Encode {
+                model,
+                text,
+                special,
+                json,
+            } => encode(&open(model.as_deref())?, text, special, json),
             Action::Decode { model, ids } => decode(&open(model.as_deref())?, ids),
         }
     }
@@ -86,7 +100,13 @@ fn train(data: &[String], text_field: String, spec: &str, out: &Path) -> anyhow:
     };
     let mut trainer = Trainer::new(kind, size)?;
     let (mut documents, mut bytes) = (0u64, 0u64);
-    for document in Documents::open(data, &DocumentOptions { text_field, ..Default::default() })? {
+    for document in Documents::open(
+        data,
+        &DocumentOptions {
+            text_field,
+            ..Default::default()
+        },
+    )? {
         let document = document?;
         trainer.feed(&document.text);
         documents += u64::from(document.ends);
@@ -106,7 +126,11 @@ fn train(data: &[String], text_field: String, spec: &str, out: &Path) -> anyhow:
 fn encode(tokenizer: &Tokenizer, text: Option<String>, special: bool, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut print = |text: &str| -> anyhow::Result<()> {
-        let ids = if special { tokenizer.encode_with_special(text) } else { tokenizer.encode(text) };
+        let ids = if special {
+            tokenizer.encode_with_special(text)
+        } else {
+            tokenizer.encode(text)
+        };
         if json {
             let piece = |&id: &u32| String::from_utf8_lossy(tokenizer.id_to_bytes(id).unwrap_or_default()).into_owned();
             let tokens: Vec<String> = ids.iter().map(piece).collect();
@@ -139,7 +163,9 @@ fn decode(tokenizer: &Tokenizer, mut ids: Vec<u32>) -> anyhow::Result<()> {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;
         for word in text.split_whitespace() {
-            let id = word.parse().map_err(|_| Usage(format!("`{word}` is not a token id: expected whole numbers")))?;
+            let id = word
+                .parse()
+                .map_err(|_| Usage(format!("`{word}` is not a token id: expected whole numbers")))?;
             ids.push(id);
         }
     }

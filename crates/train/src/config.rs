@@ -155,12 +155,23 @@ impl RunConfig {
     pub fn overlay(&self, flags: toml::Table) -> Result<Self, Error> {
         let mut table = toml::Table::try_from(self).expect("plain fields");
         if flags.contains_key("preset") {
-            for field in ["n_layer", "n_head", "n_embd", "n_positions", "seq_len", "batch_size", "lr", "min_lr"] {
+            for field in [
+                "n_layer",
+                "n_head",
+                "n_embd",
+                "n_positions",
+                "seq_len",
+                "batch_size",
+                "lr",
+                "min_lr",
+            ] {
                 table.remove(field);
             }
         }
         table.extend(flags);
-        table.try_into().map_err(|error| Error::config_file("the command line", &error))
+        table
+            .try_into()
+            .map_err(|error| Error::config_file("the command line", &error))
     }
 
     /// The form of `run.toml`.

@@ -383,12 +383,20 @@ fn build(
     let data = prepare(config, cache, pool.threads(), listen)?;
     let model = Gpt2::new(config.model_config(data.tokenizer.vocab_size(), data.tokenizer.eos_id())?)?;
     let model: Box<dyn Model> = Box::new(model);
-    let options = sizes::Options { threads: pool.threads(), micro_batches: config.grad_accum, ..Default::default() };
+    let options = sizes::Options {
+        threads: pool.threads(),
+        micro_batches: config.grad_accum,
+        ..Default::default()
+    };
     let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
     if let Some(available) = available_memory().filter(|&available| available < needed) {
         let help = "lower --batch-size (and raise --grad-accum), --seq-len or the model's sizes; \
                     `foretoken size --memory` tells what fits";
-        return Err(Error::Memory { needed: foretoken_model::human_bytes(needed), available: foretoken_model::human_bytes(available), help });
+        return Err(Error::Memory {
+            needed: foretoken_model::human_bytes(needed),
+            available: foretoken_model::human_bytes(available),
+            help,
+        });
     }
     let trainer = Trainer::new(config.clone(), model)?;
     Ok((data, trainer))

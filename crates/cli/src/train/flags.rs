@@ -203,14 +203,35 @@ mod tests {
         fields.sort();
         flags.sort();
         assert_eq!(fields, flags);
-        assert_eq!(RunConfig::default().overlay(toml::Table::try_from(Flags::default()).unwrap()).unwrap(), RunConfig::default());
+        assert_eq!(
+            RunConfig::default()
+                .overlay(toml::Table::try_from(Flags::default()).unwrap())
+                .unwrap(),
+            RunConfig::default()
+        );
     }
 
     #[test]
     fn flags_win_and_a_preset_brings_its_sizes() {
-        let resolved = RunConfig { preset: "gpt2".into(), ..RunConfig::default() }.resolve().unwrap();
-        let flags = Flags { preset: Some("tiny".into()), n_layer: Some(2), ..Flags::default() };
-        let run = resolved.overlay(toml::Table::try_from(&flags).unwrap()).unwrap().resolve().unwrap();
-        assert_eq!((run.n_layer, run.n_embd, run.n_positions), (Some(2), Some(128), Some(256)));
+        let resolved = RunConfig {
+            preset: "gpt2".into(),
+            ..RunConfig::default()
+        }
+        .resolve()
+        .unwrap();
+        let flags = Flags {
+            preset: Some("tiny".into()),
+            n_layer: Some(2),
+            ..Flags::default()
+        };
+        let run = resolved
+            .overlay(toml::Table::try_from(&flags).unwrap())
+            .unwrap()
+            .resolve()
+            .unwrap();
+        assert_eq!(
+            (run.n_layer, run.n_embd, run.n_positions),
+            (Some(2), Some(128), Some(256))
+        );
     }
 }

@@ -34,7 +34,11 @@ pub(crate) fn pool(threads: Option<usize>) -> anyhow::Result<Pool> {
 
 /// Where token files are kept between runs.
 fn cache() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     variable("FORETOKEN_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("foretoken")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache").join("foretoken")))
@@ -77,14 +81,20 @@ impl Train {
         let stop = on_signal()?;
         let mut progress = Progress::new(self.quiet, self.json);
         let flags = toml::Table::try_from(&self.flags).context("the flags")?;
-        let run = if self.resume { self.open(flags, &mut progress) } else { self.begin(flags, &mut progress) };
+        let run = if self.resume {
+            self.open(flags, &mut progress)
+        } else {
+            self.begin(flags, &mut progress)
+        };
         let (mut run, pool) = run?;
         let limit = peak_flops(&pool);
         run.set_limit(limit);
         progress.say(&report::before(&run, &pool, limit));
         let steps = run.trainer.config().steps;
         if run.step() >= steps {
-            progress.say(&format!("All {steps} steps are done. Give more with --steps to go on.\n"));
+            progress.say(&format!(
+                "All {steps} steps are done. Give more with --steps to go on.\n"
+            ));
             return Ok(());
         }
         progress.start(&run);
@@ -115,7 +125,9 @@ impl Train {
             Some(dir) => dir.clone(),
             None => next_run(&config.preset),
         };
-        let run = Run::start(config, &dir, &cache(), &pool, &mut |preparing| progress.prepare(preparing))?;
+        let run = Run::start(config, &dir, &cache(), &pool, &mut |preparing| {
+            progress.prepare(preparing)
+        })?;
         Ok((run, pool))
     }
 
@@ -126,7 +138,9 @@ impl Train {
         };
         let config = Run::config(&dir)?.overlay(flags)?;
         let pool = pool(Some(config.threads))?;
-        let run = Run::resume(&dir, config, &cache(), &pool, &mut |preparing| progress.prepare(preparing))?;
+        let run = Run::resume(&dir, config, &cache(), &pool, &mut |preparing| {
+            progress.prepare(preparing)
+        })?;
         for reason in run.resumed.iter().flat_map(|checkpoint| &checkpoint.damaged) {
             progress.warn(&format!("a checkpoint is damaged, the one before it is used: {reason}"));
         }
@@ -165,6 +179,8 @@ fn ending(outcome: Outcome, step: u64, steps: u64) -> String {
     match outcome {
         Outcome::Finished => format!("All {steps} steps are done."),
         Outcome::Interrupted => format!("Stopped at step {step} of {steps}; everything is saved."),
-        Outcome::Patience => format!("Stopped at step {step} of {steps}: the validation loss did not improve any more."),
+        Outcome::Patience => {
+            format!("Stopped at step {step} of {steps}: the validation loss did not improve any more.")
+        }
     }
 }

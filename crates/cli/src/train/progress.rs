@@ -63,12 +63,17 @@ impl Progress {
         }
         self.bar.suspend(|| {
             // Somebody who stopped reading does not stop the training.
-            let _ = if self.json { write!(std::io::stderr(), "{text}") } else { write!(std::io::stdout(), "{text}") };
+            let _ = if self.json {
+                write!(std::io::stderr(), "{text}")
+            } else {
+                write!(std::io::stdout(), "{text}")
+            };
         });
     }
 
     pub(super) fn warn(&self, message: &str) {
-        self.bar.suspend(|| eprintln!("{} {message}", paint_warning("warning:")));
+        self.bar
+            .suspend(|| eprintln!("{} {message}", paint_warning("warning:")));
     }
 
     pub(super) fn prepare(&self, preparing: Preparing) {
@@ -87,7 +92,11 @@ impl Progress {
         self.bar.set_length(self.steps);
         self.bar.set_position(self.first_step);
         let template = "{bar:24.blue/dim} {msg}";
-        self.bar.set_style(ProgressStyle::with_template(template).expect("a fixed template").progress_chars("━╸─"));
+        self.bar.set_style(
+            ProgressStyle::with_template(template)
+                .expect("a fixed template")
+                .progress_chars("━╸─"),
+        );
         self.begun = Instant::now();
         self.last_line = self.begun;
     }
@@ -156,8 +165,14 @@ impl Progress {
                 row += &paint(&format!(" (floor {floor:.3})"), FAINT, self.color);
             }
         }
-        let share = m.share_of_limit.map_or(String::new(), |share| format!("  {:.0}% of limit", 100.0 * share));
-        let rest = format!("  {} tok/s{share}  {} left", short(m.tokens_per_s), duration(self.seconds_left(m)));
+        let share = m
+            .share_of_limit
+            .map_or(String::new(), |share| format!("  {:.0}% of limit", 100.0 * share));
+        let rest = format!(
+            "  {} tok/s{share}  {} left",
+            short(m.tokens_per_s),
+            duration(self.seconds_left(m))
+        );
         row + &paint(&rest, FAINT, self.color) + "\n"
     }
 
@@ -166,16 +181,27 @@ impl Progress {
             return;
         }
         let options = GenerateOptions {
-            sampling: Sampling { temperature: 0.8, top_k: 50, ..Sampling::default() },
+            sampling: Sampling {
+                temperature: 0.8,
+                top_k: 50,
+                ..Sampling::default()
+            },
             max_tokens: SAMPLE,
             index: u32::try_from(trainer.step).unwrap_or(u32::MAX),
             ..GenerateOptions::default()
         };
         let mut text = String::new();
-        let written = write((&*trainer.model, &trainer.weights), tokenizer, pool, "", &options, |part| {
-            text.push_str(part);
-            true
-        });
+        let written = write(
+            (&*trainer.model, &trainer.weights),
+            tokenizer,
+            pool,
+            "",
+            &options,
+            |part| {
+                text.push_str(part);
+                true
+            },
+        );
         match written {
             Ok(_) => self.say(&paint(&indented(text.trim()), FAINT, self.color)),
             Err(error) => self.warn(&format!("no sample: {error}")),
@@ -190,7 +216,9 @@ impl Progress {
 /// A sample, set off from the lines around it.
 fn indented(text: &str) -> String {
     let width = crate::terminal::width().saturating_sub(4);
-    let options = textwrap::Options::new(width).initial_indent("  │ ").subsequent_indent("  │ ");
+    let options = textwrap::Options::new(width)
+        .initial_indent("  │ ")
+        .subsequent_indent("  │ ");
     let mut out = String::new();
     for line in text.lines() {
         for line in textwrap::wrap(line, &options) {

@@ -14,7 +14,10 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
     };
     line("run", run.dir.display().to_string());
     if let Some(checkpoint) = &run.resumed {
-        line("resumes", format!("step {} from {}", checkpoint.state.step, checkpoint.path.display()));
+        line(
+            "resumes",
+            format!("step {} from {}", checkpoint.state.step, checkpoint.path.display()),
+        );
     }
     data(run, config, &mut line);
     model(run, config, pool, &mut line);
@@ -35,7 +38,11 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
     let rate = config.learning_rate();
     line(
         "rate",
-        format!("{:?}, up to {:.1e} over {} steps, down to {:.1e}", rate.schedule, rate.lr, rate.warmup, rate.min_lr).to_lowercase(),
+        format!(
+            "{:?}, up to {:.1e} over {} steps, down to {:.1e}",
+            rate.schedule, rate.lr, rate.warmup, rate.min_lr
+        )
+        .to_lowercase(),
     );
     let flops = run.trainer.model.training_flops(config.b(), config.t()) * config.grad_accum as f64;
     line(
@@ -55,7 +62,12 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
 fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
     let summary = &run.data.summary;
     let part = |documents: u64, bytes: u64, tokens: u64| {
-        format!("{} documents, {}, {} tokens", grouped(documents), human_bytes(bytes), grouped(tokens))
+        format!(
+            "{} documents, {}, {} tokens",
+            grouped(documents),
+            human_bytes(bytes),
+            grouped(tokens)
+        )
     };
     let names = match &config.data[..] {
         [first, _, _, _, ..] => format!("{first} and {} more", config.data.len() - 1),
@@ -65,14 +77,27 @@ fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
     let train = part(summary.train_documents, summary.train_bytes, summary.train_tokens);
     line("data", format!("{names}: {train}{cached}"));
     if summary.val_tokens > 0 {
-        line("validation", part(summary.val_documents, summary.val_bytes, summary.val_tokens));
+        line(
+            "validation",
+            part(summary.val_documents, summary.val_bytes, summary.val_tokens),
+        );
     }
     if let (Some(bits), Some(loss)) = (summary.floor_bits_per_byte, summary.floor_loss()) {
-        line("floor", format!("{bits:.3} bits per byte, a loss of {loss:.3}: the entropy of the stories' source"));
+        line(
+            "floor",
+            format!("{bits:.3} bits per byte, a loss of {loss:.3}: the entropy of the stories' source"),
+        );
     }
     let tokenizer = &run.data.tokenizer;
     let bytes = summary.train_bytes as f64 / summary.train_tokens.max(1) as f64;
-    line("tokenizer", format!("{}, {} tokens, {bytes:.2} bytes a token", tokenizer.kind(), grouped(tokenizer.vocab_size() as u64)));
+    line(
+        "tokenizer",
+        format!(
+            "{}, {} tokens, {bytes:.2} bytes a token",
+            tokenizer.kind(),
+            grouped(tokenizer.vocab_size() as u64)
+        ),
+    );
 }
 
 fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str, String)) {
@@ -92,14 +117,38 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
             dims.n_positions
         ),
     );
-    let options = sizes::Options { threads: pool.threads(), micro_batches: config.grad_accum, ..Default::default() };
-    let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else { return };
+    let options = sizes::Options {
+        threads: pool.threads(),
+        micro_batches: config.grad_accum,
+        ..Default::default()
+    };
+    let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else {
+        return;
+    };
     let parts = report.parameters.parts.iter().filter(|part| part.count > 0);
-    let parts: Vec<String> = parts.map(|part| format!("{} {}", crate::size_table::part_name(part.part), short(part.count as f64))).collect();
-    line("parameters", format!("{}: {}", grouped(report.parameters.count), parts.join(", ")));
-    let items: Vec<String> =
-        report.training.items.iter().map(|item| format!("{} {}", item.name, human_bytes(item.bytes))).collect();
-    line("memory", format!("{} predicted: {}", human_bytes(report.training.bytes), items.join(", ")));
+    let parts: Vec<String> = parts
+        .map(|part| {
+            format!(
+                "{} {}",
+                crate::size_table::part_name(part.part),
+                short(part.count as f64)
+            )
+        })
+        .collect();
+    line(
+        "parameters",
+        format!("{}: {}", grouped(report.parameters.count), parts.join(", ")),
+    );
+    let items: Vec<String> = report
+        .training
+        .items
+        .iter()
+        .map(|item| format!("{} {}", item.name, human_bytes(item.bytes)))
+        .collect();
+    line(
+        "memory",
+        format!("{} predicted: {}", human_bytes(report.training.bytes), items.join(", ")),
+    );
 }
 
 /// How it went, and what to do next.
@@ -107,10 +156,19 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
     let metrics: Vec<Metrics> = run.metrics()?;
     let config = run.trainer.config();
     let color = stdout_color();
-    let mut out = format!("\n{}\n", paint(&super::ending(outcome, run.step(), config.steps), STRONG, color));
+    let mut out = format!(
+        "\n{}\n",
+        paint(&super::ending(outcome, run.step(), config.steps), STRONG, color)
+    );
     let Some(last) = metrics.last() else { return Ok(out) };
     let summary = &run.data.summary;
-    out += &crate::plot::loss_plot(&metrics, summary.floor_loss(), crate::terminal::width().min(100), 12, color);
+    out += &crate::plot::loss_plot(
+        &metrics,
+        summary.floor_loss(),
+        crate::terminal::width().min(100),
+        12,
+        color,
+    );
     if let Some((best, step)) = run.best() {
         out += &format!("validation loss {best:.4} at step {step}");
         if let Some(bits) = summary.bits_per_byte(best) {
@@ -121,11 +179,14 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
         }
         out += "\n";
     }
-    let memory = resident_memory().map_or(String::new(), |(_, peak)| format!(", at most {} of memory", human_bytes(peak)));
+    let memory = resident_memory().map_or(String::new(), |(_, peak)| {
+        format!(", at most {} of memory", human_bytes(peak))
+    });
     let seconds = crate::terminal::duration(last.time_s);
     out += &format!("{} tokens in {seconds}{memory}\n\n", grouped(last.tokens));
     let dir = run.dir.display();
-    out += &format!("  {dir}/loss.svg       the picture\n  {dir}/latest         the model, as `transformers` opens it\n");
+    out +=
+        &format!("  {dir}/loss.svg       the picture\n  {dir}/latest         the model, as `transformers` opens it\n");
     if run.best().is_some_and(|(_, step)| step != run.step()) {
         out += &format!("  {dir}/best           the model with the lowest validation loss\n");
     }
@@ -142,5 +203,9 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
 
 /// A beginning that the data know.
 fn prompt_for(config: &RunConfig) -> &'static str {
-    if config.data.iter().any(|path| path.starts_with("corpus")) { "One sunny morning, " } else { "" }
+    if config.data.iter().any(|path| path.starts_with("corpus")) {
+        "One sunny morning, "
+    } else {
+        ""
+    }
 }
