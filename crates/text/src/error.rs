@@ -30,7 +30,7 @@ pub enum Error {
         message: String,
     },
     /// A named file whose extension says nothing about how to read it.
-    #[error("{}: unknown kind of file; known are .txt, .md, .jsonl and .csv: rename it or name its format", path.display())]
+    #[error("{}: unknown kind of file; known are .txt, .md, .jsonl and .csv: rename it, or give it to standard input where it is text", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -93,6 +93,14 @@ pub enum Error {
         /// The most there may be.
         limit: usize,
     },
+    /// A file that is not the tokeniser it should be.
+    #[error("{} is no tokenizer that can be read: {source}", path.display())]
+    TokenizerFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// A tokeniser file too large to be one.
     #[error("tokenizer file of {bytes} bytes; at most {limit} are read")]
     TokenizerTooLarge {
@@ -102,7 +110,7 @@ pub enum Error {
         limit: u64,
     },
     /// A tokeniser file that is not the JSON it should be.
-    #[error("{part} of the tokenizer: {message}")]
+    #[error("{part}: {message}")]
     TokenizerJson {
         /// `tokenizer.json`, `vocab.json` or `merges.txt`.
         part: &'static str,

@@ -110,10 +110,11 @@ pub fn find_sources<P: AsRef<str>>(paths: &[P], format: Option<Format>) -> Resul
         } else if name.contains(['*', '?', '[']) {
             expand(name, format, &mut sources)?;
         } else {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            // What the system says of it, where it says something: a link that leads nowhere, a folder that is closed.
+            let said = path.metadata().err();
             return Err(Error::Io {
                 path: path.to_owned(),
-                source,
+                source: said.unwrap_or_else(|| std::io::ErrorKind::NotFound.into()),
             });
         }
         if sources.len() == before {

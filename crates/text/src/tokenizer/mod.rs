@@ -243,7 +243,10 @@ impl Tokenizer {
         let mut bytes = Vec::new();
         // One byte past the limit, whatever length the system tells.
         file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
-        Tokenizer::from_bytes(&bytes)
+        Tokenizer::from_bytes(&bytes).map_err(|error| Error::TokenizerFile {
+            path: path.to_owned(),
+            source: Box::new(error),
+        })
     }
 
     /// V, with special tokens.
