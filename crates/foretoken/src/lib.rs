@@ -28,7 +28,7 @@ mod write;
 
 pub use error::Error;
 pub use gpt::{Gpt, open, open_tokenizer, open_with};
-pub use locate::{is_run, latest_run, locate};
+pub use locate::{is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};
 pub use write::{GenerateOptions, Stopped, Text, write};
 

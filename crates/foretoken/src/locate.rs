@@ -27,15 +27,26 @@ pub fn locate(path: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::NoRun`].
 pub fn latest_run(runs: &Path) -> Result<PathBuf, Error> {
+    let found = runs_by_time(runs).rfind(|run| locate(run).is_ok());
+    found.ok_or_else(|| Error::NoRun { path: runs.to_owned() })
+}
+
+/// The run in `runs` that was trained last, even where it was killed before its first checkpoint.
+pub fn last_run(runs: &Path) -> Option<PathBuf> {
+    runs_by_time(runs).next_back()
+}
+
+/// The runs in a directory, the one trained last at the end.
+fn runs_by_time(runs: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
     let last_trained = |run: &Path| -> Option<SystemTime> {
         let written = std::fs::metadata(run.join("metrics.jsonl")).ok()?.modified().ok()?;
-        (is_run(run) && locate(run).is_ok()).then_some(written)
+        is_run(run).then_some(written)
     };
     let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
-    entries
+    let mut found: Vec<(SystemTime, PathBuf)> = entries
         .map(|entry| entry.path())
         .filter_map(|run| Some((last_trained(&run)?, run)))
-        .max()
-        .map(|(_, run)| run)
-        .ok_or_else(|| Error::NoRun { path: runs.to_owned() })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, run)| run)
 }
