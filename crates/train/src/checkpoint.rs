@@ -109,6 +109,7 @@ pub(crate) fn save(
     is_best: bool,
 ) -> Result<PathBuf, Error> {
     let table = trainer.model.params();
+    finite(trainer, state.step)?;
     let target = checkpoints_dir(run).join(name(state.step));
     durable::create_dir_all(checkpoints_dir(run))?;
     if target.exists() {
@@ -147,9 +148,29 @@ pub(crate) fn save(
     Ok(target)
 }
 
-/// Removes all but the newest `keep` checkpoints and the best; `keep` of 0 removes none.
-pub(crate) fn prune(run: &Path, keep: usize, best: Option<u64>) {
-    let all = list(run);
+/// A checkpoint with a NaN in it would be whole, and worth nothing.
+fn finite(trainer: &Trainer, step: u64) -> Result<(), Error> {
+    let table = trainer.model.params();
+    let arenas = [
+        ("", &trainer.weights),
+        ("AdamW's m of ", &trainer.optimizer.m),
+        ("AdamW's v of ", &trainer.optimizer.v),
+    ];
+    for (arena, floats) in arenas {
+        let bad = |range: std::ops::Range<usize>| !floats[range].iter().all(|x| x.is_finite());
+        if let Some(spec) = table.specs().iter().find(|spec| bad(spec.range.clone())) {
+            let tensor = format!("{arena}{}", spec.name);
+            return Err(Error::Diverged { tensor, step });
+        }
+    }
+    Ok(())
+}
+
+/// Removes all but the newest `keep` checkpoints up to `step` and the best; `keep` of 0 removes none. Later ones are
+/// damaged, else the run would be there: they do not count, and are written anew when it comes to them.
+pub(crate) fn prune(run: &Path, step: u64, keep: usize, best: Option<u64>) {
+    let mut all = list(run);
+    all.retain(|&(other, _)| other <= step);
     if keep == 0 || all.len() <= keep {
         return;
     }
@@ -165,6 +186,16 @@ fn point(run: &Path, target: &Path, is_best: bool) -> Result<(), Error> {
     let relative = Path::new("checkpoints").join(target.file_name().expect("a checkpoint has a name"));
     for pointer in if is_best { &["latest", "best"][..] } else { &["latest"] } {
         durable::point(run.join(pointer), &relative)?;
+    }
+    Ok(())
+}
+
+/// Clears away what a killed process left in a run's directories.
+pub(crate) fn tidy(run: &Path) -> Result<(), Error> {
+    for dir in [run.to_owned(), checkpoints_dir(run)] {
+        if dir.is_dir() {
+            durable::remove_leftovers(dir)?;
+        }
     }
     Ok(())
 }
@@ -209,6 +240,43 @@ pub fn newest(run: &Path) -> Result<Checkpoint, Error> {
 }
 
 impl Checkpoint {
+    /// Points `latest` (and `best`) of its run here where they do not yet: after a fall-back, or where a process was
+    /// killed between the checkpoint and its pointers.
+    pub(crate) fn point(&self, run: &Path) -> Result<(), Error> {
+        let is_best = self.state.best.is_some_and(|(_, step)| step == self.state.step);
+        let leads_here = |pointer: &str| {
+            let target = std::fs::read_link(run.join(pointer));
+            target.is_ok_and(|target| target.file_name() == self.path.file_name())
+        };
+        if leads_here("latest") && (!is_best || leads_here("best")) {
+            return Ok(());
+        }
+        point(run, &self.path, is_best)
+    }
+
+    /// Fails where one of the sizes in this checkpoint's config is not as given.
+    pub(crate) fn same_sizes(&self, sizes: &[(&'static str, usize)]) -> Result<(), Error> {
+        let config: serde_json::Value = json::read_bounded(self.path.join("config.json"), STATE_BYTES)?;
+        let was = |name: &str| config[name].as_u64().unwrap_or(0);
+        let changed = || sizes.iter().filter(|(name, size)| was(name) != *size as u64);
+        if changed().next().is_none() {
+            return Ok(());
+        }
+        let listed = |text: fn(&str, u64, u64) -> String| {
+            changed()
+                .map(|(name, size)| text(name, *size as u64, was(name)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        Err(Error::Changed {
+            what: "the model",
+            checkpoint: self.path.clone(),
+            found: listed(|name, now, _| format!("{name} = {now}")),
+            expected: listed(|name, _, then| format!("{name} = {then}")),
+            help: "leave the sizes as they were, or start a new run",
+        })
+    }
+
     /// Puts weights, moments and counters into a fresh trainer.
     ///
     /// # Errors

@@ -133,7 +133,7 @@ impl RunConfig {
     pub fn from_toml(text: &str, path: &str) -> Result<Self, Error> {
         let table: toml::Table = text
             .parse()
-            .map_err(|error: toml::de::Error| Error::config_file(path, &error))?;
+            .map_err(|error: toml::de::Error| Error::config_file(path, text, &error))?;
         if let Some(found) = table
             .get("version")
             .filter(|v| v.as_integer() != Some(RUN_VERSION.into()))
@@ -144,11 +144,11 @@ impl RunConfig {
                 expected: RUN_VERSION,
             });
         }
-        toml::from_str(text).map_err(|error| Error::config_file(path, &error))
+        toml::from_str(text).map_err(|error| Error::config_file(path, text, &error))
     }
 
     /// Lays `flags` over this run, field by field. A preset among them also takes the place of the sizes and rates that
-    /// were resolved from the preset before.
+    /// were resolved from the preset before, and a rate that of the minimum that was derived from the one before.
     ///
     /// # Errors
     /// [`Error::ConfigFile`] for a field of the wrong type.
@@ -168,10 +168,14 @@ impl RunConfig {
                 table.remove(field);
             }
         }
+        // What followed from the rate before follows from the new one.
+        if flags.contains_key("lr") && self.min_lr == self.lr.map(|lr| lr / 10.0) {
+            table.remove("min_lr");
+        }
         table.extend(flags);
         table
             .try_into()
-            .map_err(|error| Error::config_file("the command line", &error))
+            .map_err(|error| Error::config_file("the command line", "", &error))
     }
 
     /// The form of `run.toml`.
@@ -211,7 +215,7 @@ impl RunConfig {
         )?;
         check("steps", self.steps > 0, self.steps, "at least 1".into())?;
         let lr = *self.lr.get_or_insert(default_lr(d));
-        check("lr", lr > 0.0 && lr.is_finite(), lr, "above 0".into())?;
+        check("lr", lr > 0.0 && (lr as f32).is_finite(), lr, "above 0".into())?;
         let min_lr = *self.min_lr.get_or_insert(lr / 10.0);
         check(
             "min-lr",
@@ -366,9 +370,32 @@ mod tests {
     }
 
     #[test]
+    fn a_new_rate_brings_its_minimum_unless_one_was_given() {
+        let min_lr = |min_lr| {
+            let given = RunConfig {
+                lr: Some(1e-3),
+                min_lr,
+                ..RunConfig::default()
+            };
+            let flags = "lr = 1e-5".parse().unwrap();
+            let run = given.resolve().unwrap().overlay(flags).unwrap().resolve();
+            run.map(|run| run.min_lr.unwrap())
+        };
+        assert_eq!(min_lr(None).unwrap(), 1e-5 / 10.0);
+        assert_eq!(min_lr(Some(1e-6)).unwrap(), 1e-6);
+        assert!(
+            min_lr(Some(1e-4))
+                .unwrap_err()
+                .to_string()
+                .contains("--min-lr is 0.0001")
+        );
+    }
+
+    #[test]
     fn unknown_keys_other_versions_and_impossible_values_are_named() {
         let error = |text: &str| RunConfig::from_toml(text, "run.toml").unwrap_err().to_string();
-        assert!(error("batchsize = 3").contains("batchsize"));
+        assert!(error("batchsize = 3").contains("line 1, column 1: unknown field `batchsize`"));
+        assert!(error("seed = 1\nsteps =").contains("line 2"));
         assert!(error("steps = \"many\"").contains("steps"));
         assert!(error("version = 9\nnew_key = 1").contains("version 9"));
         let resolve = |edit: fn(&mut RunConfig)| {

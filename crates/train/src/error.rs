@@ -53,7 +53,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Nothing to resume.
-    #[error("{} holds no run to resume: {expected}", .path.display())]
+    #[error("{} holds no run to resume: expected {expected}", .path.display())]
     NoRun {
         /// Where it was looked for.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// No checkpoint is whole.
-    #[error("no checkpoint in {} is whole:\n{}", .path.display(), .reasons.join("\n"))]
+    #[error("no checkpoint in {} is whole, start a new run: {}", .path.display(), .reasons.join("; "))]
     NoCheckpoint {
         /// The run.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum Error {
         reasons: Vec<String>,
     },
     /// What is resumed does not go with what was saved.
-    #[error("{what} changed since {} was saved: {found}, then {expected}; {help}", .checkpoint.display())]
+    #[error("{what} changed since {} was saved: now {found}, then {expected}; {help}", .checkpoint.display())]
     Changed {
         /// Which thing.
         what: &'static str,
@@ -104,6 +104,42 @@ pub enum Error {
         /// How many.
         skipped: u64,
     },
+    /// Weights or moments that are no numbers any more.
+    #[error("{tensor} holds a number that is not finite at step {step}: lower --lr; the last good checkpoint is kept")]
+    Diverged {
+        /// Which.
+        tensor: String,
+        /// The step.
+        step: u64,
+    },
+    /// Another process trains there.
+    #[error("{} is in use by another foretoken process: wait for it, or choose another --out", .path.display())]
+    InUse {
+        /// The run.
+        path: PathBuf,
+    },
+    /// The lock of a run cannot be had.
+    #[error("cannot lock {}: {source}", .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file in the place of a run's directory.
+    #[error("{} is a file: expected a directory for the run, or a name that is free", .path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A run file that cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// More memory than there is.
     #[error("this run needs about {needed}, and {available} are free: {help}")]
     Memory {
@@ -134,10 +170,19 @@ impl Error {
         }
     }
 
-    pub(crate) fn config_file(path: &str, error: &toml::de::Error) -> Self {
+    /// `text` is what the error's place is counted in; empty where there is no text.
+    pub(crate) fn config_file(path: &str, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let place = before.filter(|_| !text.is_empty()).map_or(String::new(), |before| {
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+            format!("line {line}, column {column}: ")
+        });
+        // One line, whatever the parser draws.
+        let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
         Self::ConfigFile {
             path: path.into(),
-            message: error.to_string().trim_end().into(),
+            message: place + &message,
         }
     }
 }

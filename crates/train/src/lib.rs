@@ -34,6 +34,7 @@
 
 pub mod chart;
 mod checkpoint;
+mod claim;
 mod config;
 mod error;
 mod gradients;

@@ -1,5 +1,6 @@
 //! From texts to token files: the tokeniser is made or read, every document encoded once, the result kept in a cache.
 
+use crate::claim;
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::tokens::{Tokens, id_bytes};
@@ -115,10 +116,11 @@ pub fn prepare(
     let dir = cache.join(data.key(config, given.as_ref())?);
     let cached = is_whole(&dir);
     if !cached {
+        durable::create_dir_all(cache)?;
+        let _shared = claim::share(cache);
         if dir.exists() {
             durable::remove_dir(&dir)?;
         }
-        durable::create_dir_all(cache)?;
         let tokenizer = match given {
             Some(tokenizer) => tokenizer,
             None => learn(config, &data, listen)?,

@@ -2,14 +2,16 @@
 
 use crate::chart;
 use crate::checkpoint::{self, Checkpoint, TrainState};
+use crate::claim::Claim;
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::metrics::{Metrics, available_memory, resident_memory};
-use crate::prepare::{Prepared, Preparing, prepare};
+use crate::prepare::{Prepared, Preparing, prepare, tokenizer_kind};
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::Pool;
 use foretoken_model::{Model, gpt2::Gpt2, sizes};
+use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -65,15 +67,18 @@ pub struct Run {
     pub resumed: Option<Checkpoint>,
     state: TrainState,
     log: AppendLog,
+    /// Whether the last line did not reach the log.
+    log_failed: bool,
+    _claim: Claim,
     /// The machine's limit, floating-point operations a second.
     limit: Option<f64>,
 }
 
 impl Run {
-    /// Begins a run in a directory that holds none yet. Nothing is written before data and sizes are found to be good.
+    /// Begins a run in a directory that holds none yet. Where data, sizes or memory are not good, nothing is left there.
     ///
     /// # Errors
-    /// The config, the data, the memory, the disk.
+    /// The config, the data, the memory, the disk; another process that trains there.
     pub fn start(
         config: RunConfig,
         dir: &Path,
@@ -81,22 +86,34 @@ impl Run {
         pool: &Pool,
         listen: &mut dyn FnMut(Preparing),
     ) -> Result<Self, Error> {
-        if dir.join(CONFIG).exists() {
-            return Err(Error::RunExists { path: dir.into() });
+        let config = config.resolve()?;
+        model(&config, None, pool)?;
+        // No component of the path may be a file.
+        if let Some(file) = dir.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir()) {
+            return Err(Error::NotADirectory { path: file.into() });
         }
-        let mut config = config.resolve()?;
-        save_stdin(&mut config, dir)?;
-        let (data, trainer) = build(&config, cache, pool, listen)?;
-        durable::create_dir_all(dir)?;
+        let exists = || Error::RunExists { path: dir.into() };
+        if dir.join(CONFIG).exists() {
+            return Err(exists());
+        }
+        let mut claim = Claim::make(dir, &[STDIN])?;
+        // Another process may have started, and ended, since.
+        if dir.join(CONFIG).exists() {
+            claim.keep();
+            return Err(exists());
+        }
+        save_stdin(&config, dir)?;
+        let (data, trainer) = build(&config, dir, cache, pool, listen)?;
         durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;
-        Self::assemble(dir, data, trainer, None, pool)
+        claim.keep();
+        Self::assemble(dir, claim, data, trainer, None, pool)
     }
 
     /// Goes on with a run from its newest whole checkpoint. `config` is [`Run::config`], perhaps with changes that leave
     /// model and data as they are: steps, rates, intervals.
     ///
     /// # Errors
-    /// No run, no whole checkpoint, data or sizes that changed.
+    /// No run, no whole checkpoint, data or sizes that changed; another process that trains there.
     pub fn resume(
         dir: &Path,
         config: RunConfig,
@@ -106,27 +123,34 @@ impl Run {
     ) -> Result<Self, Error> {
         let saved = Self::config(dir)?;
         let config = config.resolve()?;
+        let claim = Claim::take(dir)?;
+        checkpoint::tidy(dir)?;
         let checkpoint = match checkpoint::newest(dir) {
             // Killed before its first checkpoint: from the start.
             Err(Error::NoRun { .. }) => None,
             found => Some(found?),
         };
-        let (data, mut trainer) = build(&config, cache, pool, listen)?;
+        let model = model(&config, None, pool)?;
+        let shape = model.dims();
         if let Some(checkpoint) = &checkpoint {
-            same(
-                "the training data",
-                checkpoint,
-                &data.fingerprint,
-                &checkpoint.state.data,
-            )?;
-            let tokenizer = data.tokenizer.fingerprint().to_string();
-            same("the tokenizer", checkpoint, &tokenizer, &checkpoint.state.tokenizer)?;
+            checkpoint.same_sizes(&[
+                ("n_layer", shape.n_layer),
+                ("n_head", shape.n_head),
+                ("n_embd", shape.n_embd),
+                ("n_positions", shape.n_positions),
+            ])?;
+        }
+        let (data, mut trainer) = build(&config, dir, cache, pool, listen)?;
+        if let Some(checkpoint) = &checkpoint {
+            same_data(checkpoint, &data, &config, &saved)?;
+            checkpoint.same_sizes(&[("vocab_size", trainer.model.dims().vocab_size)])?;
             checkpoint.restore(&mut trainer)?;
+            checkpoint.point(dir)?;
         }
         if config != saved {
             durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;
         }
-        Self::assemble(dir, data, trainer, checkpoint, pool)
+        Self::assemble(dir, claim, data, trainer, checkpoint, pool)
     }
 
     /// The config of the run in a directory.
@@ -135,15 +159,22 @@ impl Run {
     /// There is none, or it does not parse.
     pub fn config(dir: &Path) -> Result<RunConfig, Error> {
         let path = dir.join(CONFIG);
-        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun {
-            path: dir.into(),
-            expected: "a file run.toml, as `foretoken train` writes it",
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::NoRun {
+                path: dir.into(),
+                expected: "a file run.toml, as `foretoken train` writes it",
+            },
+            _ => Error::Read {
+                path: path.clone(),
+                source,
+            },
         })?;
         RunConfig::from_toml(&text, &path.display().to_string())
     }
 
     fn assemble(
         dir: &Path,
+        claim: Claim,
         data: Prepared,
         trainer: Trainer,
         resumed: Option<Checkpoint>,
@@ -177,6 +208,8 @@ impl Run {
             resumed,
             state,
             log,
+            log_failed: false,
+            _claim: claim,
             limit: None,
         })
     }
@@ -226,11 +259,16 @@ impl Run {
             metrics.time_s = clock.now();
             self.state.time_s = metrics.time_s;
             metrics.memory = resident_memory().map(|(now, _)| now);
-            if let Err(error) = self.log.append(&metrics.to_line()) {
+            let logged = self.log.append(&metrics.to_line());
+            // A full disk is told once, not at every step.
+            if let Err(error) = &logged
+                && !self.log_failed
+            {
                 listen(Event::Warning(format!(
-                    "{error}; training goes on, this step is missing in {METRICS}"
+                    "{error}; training goes on, steps from {step} on are missing in {METRICS}"
                 )));
             }
+            self.log_failed = logged.is_err();
             listen(Event::Step(&metrics));
             if self.state.skipped_in_a_row > 0 {
                 let message = format!(
@@ -324,6 +362,7 @@ impl Run {
         let path = checkpoint::save(&self.dir, &self.trainer, &self.data.tokenizer, &self.state, is_best)?;
         checkpoint::prune(
             &self.dir,
+            self.state.step,
             self.trainer.config().keep,
             self.state.best.map(|(_, step)| step),
         );
@@ -374,15 +413,11 @@ impl Clock {
     }
 }
 
-fn build(
-    config: &RunConfig,
-    cache: &Path,
-    pool: &Pool,
-    listen: &mut dyn FnMut(Preparing),
-) -> Result<(Prepared, Trainer), Error> {
-    let data = prepare(config, cache, pool.threads(), listen)?;
-    let model = Gpt2::new(config.model_config(data.tokenizer.vocab_size(), data.tokenizer.eos_id())?)?;
-    let model: Box<dyn Model> = Box::new(model);
+/// The model of a run, where there is memory for it. Before the tokeniser is known its vocabulary counts as nothing: a
+/// model that is too large or impossible without it is known to be so before any text is read.
+fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Result<Box<dyn Model>, Error> {
+    let (vocab_size, eos) = tokenizer.map_or((1, 0), |tokenizer| (tokenizer.vocab_size(), tokenizer.eos_id()));
+    let model: Box<dyn Model> = Box::new(Gpt2::new(config.model_config(vocab_size, eos)?)?);
     let options = sizes::Options {
         threads: pool.threads(),
         micro_batches: config.grad_accum,
@@ -390,44 +425,80 @@ fn build(
     };
     let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
     if let Some(available) = available_memory().filter(|&available| available < needed) {
-        let help = "lower --batch-size (and raise --grad-accum), --seq-len or the model's sizes; \
-                    `foretoken size --memory` tells what fits";
+        let human = foretoken_model::human_bytes;
         return Err(Error::Memory {
-            needed: foretoken_model::human_bytes(needed),
-            available: foretoken_model::human_bytes(available),
-            help,
+            needed: human(needed),
+            available: human(available),
+            help: "lower --batch-size (and raise --grad-accum), --seq-len or the model's sizes; \
+                   `foretoken size --memory` tells what fits",
         });
     }
+    Ok(model)
+}
+
+fn build(
+    config: &RunConfig,
+    dir: &Path,
+    cache: &Path,
+    pool: &Pool,
+    listen: &mut dyn FnMut(Preparing),
+) -> Result<(Prepared, Trainer), Error> {
+    let mut found = config.clone();
+    for name in found.data.iter_mut().chain(&mut found.val_data) {
+        if name == "-" {
+            *name = dir.join(STDIN).display().to_string();
+        }
+    }
+    let data = prepare(&found, cache, pool.threads(), listen)?;
+    let model = model(config, Some(&data.tokenizer), pool)?;
     let trainer = Trainer::new(config.clone(), model)?;
     Ok((data, trainer))
 }
 
-fn same(what: &'static str, checkpoint: &Checkpoint, found: &str, expected: &str) -> Result<(), Error> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::Changed {
+/// Fails where the ids or the tokeniser are not those of the checkpoint.
+fn same_data(checkpoint: &Checkpoint, data: &Prepared, config: &RunConfig, saved: &RunConfig) -> Result<(), Error> {
+    let (tokenizer, state) = (data.tokenizer.fingerprint().to_string(), &checkpoint.state);
+    let changed = |what, [(found, found_sum), (expected, expected_sum)]: [(String, &str); 2]| Error::Changed {
         what,
         checkpoint: checkpoint.path.clone(),
-        found: found.into(),
-        expected: expected.into(),
+        found: format!("{found} ({})", &found_sum[..found_sum.len().min(8)]),
+        expected: format!("{expected} ({})", &expected_sum[..expected_sum.len().min(8)]),
         help: "restore what the run was started with, or start a new run",
-    })
+    };
+    // A tokeniser that is learned changes with the text it learns from.
+    let named = config.tokenizer != saved.tokenizer || tokenizer_kind(&config.tokenizer)?.is_none();
+    if tokenizer != state.tokenizer && named {
+        let pair = [
+            (config.tokenizer.clone(), &*tokenizer),
+            (saved.tokenizer.clone(), &*state.tokenizer),
+        ];
+        return Err(changed("the tokenizer", pair));
+    }
+    if data.fingerprint != state.data || tokenizer != state.tokenizer {
+        let names = |config: &RunConfig| match &config.val_data[..] {
+            [] => format!("{}, --val-fraction {}", config.data.join(" "), config.val_fraction),
+            val => format!("{}, --val-data {}", config.data.join(" "), val.join(" ")),
+        };
+        let pair = [(names(config), &*data.fingerprint), (names(saved), &*state.data)];
+        return Err(changed("the data", pair));
+    }
+    Ok(())
 }
 
 /// Standard input can be read once only: it is kept beside the run, and the run reads it from there.
-fn save_stdin(config: &mut RunConfig, dir: &Path) -> Result<(), Error> {
-    if !config.data.iter().any(|path| path == "-") {
-        return Ok(());
+fn save_stdin(config: &RunConfig, dir: &Path) -> Result<(), Error> {
+    let asks = |paths: &[String]| paths.iter().any(|path| path == "-");
+    match (asks(&config.data), asks(&config.val_data)) {
+        (false, false) => Ok(()),
+        (true, true) => Err(Error::value(
+            "val-data",
+            "-",
+            "a file, for standard input is --data already".into(),
+        )),
+        _ => {
+            let mut input = std::io::stdin().lock();
+            durable::write_file(dir.join(STDIN), |w| std::io::copy(&mut input, w).map(|_| ()))?;
+            Ok(())
+        }
     }
-    durable::create_dir_all(dir)?;
-    let path = dir.join(STDIN);
-    durable::write_file(&path, |w| std::io::copy(&mut std::io::stdin().lock(), w).map(|_| ()))?;
-    let path = path.display().to_string();
-    config
-        .data
-        .iter_mut()
-        .filter(|name| *name == "-")
-        .for_each(|name| name.clone_from(&path));
-    Ok(())
 }

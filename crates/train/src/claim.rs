@@ -1,0 +1,134 @@
+//! A run's directory in the hands of one process.
+
+use crate::error::Error;
+use foretoken_formats::durable;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = "lock";
+
+/// A lock on a run's directory, held as long as it lives. A killed process holds none: the system lets go of it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Keeps the lock.
+    _file: File,
+    /// What a start that fails takes away again: files, then directories, the deepest first.
+    undo: Option<(Vec<PathBuf>, Vec<PathBuf>)>,
+}
+
+impl Claim {
+    /// Makes the directory of a run that is about to start. Until [`Claim::keep`], dropping it leaves what was there
+    /// before, apart from `files`.
+    pub(crate) fn make(dir: &Path, files: &[&str]) -> Result<Self, Error> {
+        let new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made: Vec<PathBuf> = dir.ancestors().take_while(new).map(Path::to_owned).collect();
+        durable::create_dir_all(dir)?;
+        let mut files: Vec<PathBuf> = files.iter().map(|name| dir.join(name)).collect();
+        files.push(dir.join(LOCK));
+        Ok(Self {
+            _file: lock(dir)?,
+            undo: Some((files, made)),
+        })
+    }
+
+    /// Takes the directory of a run that is there.
+    pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            _file: lock(dir)?,
+            undo: None,
+        })
+    }
+
+    /// The run has begun: its directory stays.
+    pub(crate) fn keep(&mut self) {
+        self.undo = None;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some((files, made)) = self.undo.take() else { return };
+        for file in files {
+            let _ = std::fs::remove_file(file);
+        }
+        for dir in made {
+            // Only where it is empty.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(LOCK);
+    let failed = |source| Error::Lock {
+        path: path.clone(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: dir.into() }),
+        // Some network file systems have no locks; training there is better than none.
+        Err(TryLockError::Error(error)) if error.kind() != std::io::ErrorKind::Unsupported => Err(failed(error)),
+        _ => Ok(file),
+    }
+}
+
+/// Says that this process makes entries of a cache, as long as the file lives. Whoever is alone there clears away what
+/// killed processes left. Where the system has no locks nothing is cleared.
+pub(crate) fn share(cache: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    let path = cache.join(LOCK);
+    let file = options.write(true).create(true).truncate(false).open(path).ok()?;
+    if file.try_lock().is_ok() {
+        let _ = durable::remove_leftovers(cache);
+        file.unlock().ok()?;
+    }
+    file.lock_shared().ok()?;
+    Some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_a_failed_start_leaves_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("a/b");
+        let claim = Claim::make(&dir, &["stdin.txt"]).unwrap();
+        std::fs::write(dir.join("stdin.txt"), "text").unwrap();
+        assert!(matches!(Claim::take(&dir), Err(Error::InUse { .. })));
+        drop(claim);
+        assert!(!tmp.path().join("a").exists());
+
+        let mut claim = Claim::make(&dir, &[]).unwrap();
+        claim.keep();
+        drop(claim);
+        Claim::take(&dir).unwrap();
+        // What is not ours stays.
+        std::fs::write(dir.join("notes"), "").unwrap();
+        drop(Claim::make(&dir, &[]).unwrap());
+        assert!(dir.join("notes").exists() && !dir.join(LOCK).exists());
+    }
+
+    #[test]
+    fn leftovers_in_a_cache_go_when_nobody_works_there() {
+        let tmp = tempfile::tempdir().unwrap();
+        let leftover = tmp.path().join("key.tmp-1-0");
+        std::fs::create_dir(&leftover).unwrap();
+        let first = share(tmp.path()).unwrap();
+        assert!(!leftover.exists());
+        std::fs::create_dir(&leftover).unwrap();
+        let second = share(tmp.path()).unwrap();
+        assert!(leftover.exists());
+        drop((first, second));
+        share(tmp.path()).unwrap();
+        assert!(!leftover.exists());
+    }
+}
