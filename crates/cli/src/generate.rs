@@ -1,7 +1,7 @@
 //! `foretoken generate [PROMPT]`
 
 use crate::Usage;
-use crate::terminal::{FAINT, paint, paint_warning, stderr_color};
+use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
 use clap::Args;
 use foretoken::generate::Sampling;
 use foretoken::{GenerateOptions, Stopped};
@@ -11,11 +11,14 @@ use std::time::Instant;
 
 /// Writes text with a model.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   foretoken generate \"Once upon a time\"
   foretoken generate --model runs/book --temperature 0.7 --top-p 0.9 -n 3 \"ROMEO:\"
-  cat prompt.txt | foretoken generate --max-tokens 500 --json")]
+  cat prompt.txt | foretoken generate --max-tokens 500 --json"
+)]
 pub(crate) struct Generate {
     /// The beginning of the text; standard input where it is a pipe, else none
     prompt: Option<String>,
@@ -66,10 +69,11 @@ impl Generate {
             Some(path) => path.clone(),
             None => foretoken::latest_run(Path::new(crate::train::RUNS))?,
         };
+        self.options(0).sampling.validate()?;
         let gpt = foretoken::open_with(&path, crate::train::pool(self.threads)?)?;
         let prompt = self.prompt()?;
         if self.model.is_none() && !self.json {
-            eprintln!("{}", paint(&format!("{}", path.display()), FAINT, stderr_color()));
+            say_error(&paint(&path.display().to_string(), FAINT, stderr_color()));
         }
         for index in 0..self.n {
             let options = self.options(index);
@@ -89,7 +93,7 @@ impl Generate {
         let mut prompt = String::new();
         if !std::io::stdin().is_terminal() {
             let read = std::io::stdin().read_to_string(&mut prompt);
-            read.map_err(|_| Usage("standard input is not UTF-8 text: expected a prompt".into()))?;
+            read.map_err(crate::tokenizer::not_text)?;
         }
         // `echo prompt |` adds a newline that nobody meant.
         Ok(prompt.strip_suffix('\n').map_or_else(|| prompt.clone(), str::to_owned))
@@ -131,10 +135,10 @@ impl Generate {
         writeln!(out)?;
         if text.dropped_tokens > 0 {
             let (warning, context) = (paint_warning("warning:"), gpt.model().dims().n_positions);
-            eprintln!(
+            say_error(&format!(
                 "{warning} the prompt is longer than the context of {context} tokens: its first {} were left out",
                 text.dropped_tokens
-            );
+            ));
         }
         if std::io::stderr().is_terminal() {
             let rate = text.ids.len() as f64 / begun.elapsed().as_secs_f64();
@@ -143,7 +147,7 @@ impl Generate {
                 text.ids.len(),
                 reason(&text.stopped)
             );
-            eprintln!("{}", paint(&note, FAINT, stderr_color()));
+            say_error(&paint(&note, FAINT, stderr_color()));
         }
         Ok(())
     }

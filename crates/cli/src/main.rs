@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         // Whoever read our output has gone: nothing is wrong.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{} {error:#}", terminal::paint_error("error:"));
+            terminal::say_error(&format!("{} {}", terminal::paint_error("error:"), message(&error)));
             if is_usage(&error) {
                 ExitCode::from(2)
             } else {
@@ -90,30 +90,39 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(broken)
 }
 
+/// The error and its causes on one line. Many errors already say what caused them: nothing is said twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
+}
+
 /// A value that no run or sampler can have is wrong usage; what the world holds is a failure.
 fn is_usage(error: &anyhow::Error) -> bool {
     use foretoken::train::Error as Train;
+    use foretoken::{Error as Open, generate, model, text};
+    let sizes = |error: &model::Error| matches!(error, model::Error::Config { .. } | model::Error::Batch { .. });
+    let sampling = |error: &generate::Error| matches!(error, generate::Error::Sampling { .. });
+    let vocabulary = |error: &text::Error| matches!(error, text::Error::VocabularySize { .. });
+    // A transparent error is not among its own causes: it is looked for in the enum around it.
+    let train = |error: &Train| match error {
+        Train::Value { .. } | Train::ConfigFile { .. } | Train::RunExists { .. } => true,
+        Train::Model(error) => sizes(error),
+        Train::Text(error) => vocabulary(error),
+        _ => false,
+    };
     error.chain().any(|cause| {
         cause.is::<Usage>()
-            || matches!(
-                cause.downcast_ref::<Train>(),
-                Some(
-                    Train::Value { .. }
-                        | Train::ConfigFile { .. }
-                        | Train::RunExists { .. }
-                        | Train::Model(foretoken::model::Error::Config { .. })
-                )
-            )
-            || matches!(
-                cause.downcast_ref::<foretoken::generate::Error>(),
-                Some(foretoken::generate::Error::Sampling { .. })
-            )
-            || cause.downcast_ref::<foretoken::model::Error>().is_some_and(|error| {
-                matches!(
-                    error,
-                    foretoken::model::Error::Config { .. } | foretoken::model::Error::Batch { .. }
-                )
-            })
+            || cause.downcast_ref().is_some_and(train)
+            || cause.downcast_ref().is_some_and(sizes)
+            || cause.downcast_ref().is_some_and(sampling)
+            || cause.downcast_ref().is_some_and(vocabulary)
+            || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
     })
 }
 

@@ -6,16 +6,20 @@ use clap::Args;
 use foretoken::formats::json;
 use foretoken::model::registry::{PRESETS, Preset};
 use foretoken::model::{Error, Model, gpt2, registry, sizes};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Shows the sizes of a model: tensors, parameters, memory, flops, and what fits.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   foretoken size gpt2 --batch-size 4 --seq-len 1024
   foretoken size gpt3-175b
   foretoken size --n-layer 6 --n-head 6 --n-embd 384 --vocab-size 4096 --memory 8GiB
-  foretoken size --model runs/001-tiny --json")]
+  foretoken size --model runs/001-tiny --json"
+)]
 pub(crate) struct Size {
     /// A preset; `foretoken size list` names them
     #[arg(value_name = "PRESET", conflicts_with = "model")]
@@ -65,6 +69,7 @@ impl Size {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let name = self.name.as_deref().or(self.preset.as_deref());
         if name == Some("list") {
+            let mut out = std::io::stdout().lock();
             for Preset {
                 name,
                 n_layer: l,
@@ -74,11 +79,14 @@ impl Size {
                 about,
             } in PRESETS
             {
-                println!("{name:<12} L={l:<3} h={h:<3} d={d:<6} n_positions={t:<5} {about}");
+                writeln!(out, "{name:<12} L={l:<3} h={h:<3} d={d:<6} n_positions={t:<5} {about}")?;
             }
             return Ok(());
         }
-        let threads = self.threads.unwrap_or_else(crate::train::cores);
+        if self.grad_accum == 0 {
+            return Err(Usage("--grad-accum is 0: expected at least 1".into()).into());
+        }
+        let threads = self.threads.filter(|&n| n > 0).unwrap_or_else(crate::train::cores);
         let options = sizes::Options {
             threads,
             micro_batches: self.grad_accum,
@@ -158,7 +166,7 @@ impl Size {
             };
             size_table::print(name, report, fit.as_ref(), &mut out, style)?;
         }
-        std::io::Write::flush(&mut out)?;
+        out.flush()?;
         Ok(())
     }
 }

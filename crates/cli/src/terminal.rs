@@ -1,7 +1,7 @@
 //! What the terminal can do.
 
 use anstyle::{AnsiColor, Style};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// Whether colour is wanted on a stream: a terminal that is not dumb, and no NO_COLOR.
 fn color(is_terminal: bool) -> bool {
@@ -18,6 +18,11 @@ pub(crate) fn stdout_color() -> bool {
 /// Whether standard error takes colour.
 pub(crate) fn stderr_color() -> bool {
     color(std::io::stderr().is_terminal())
+}
+
+/// A line on standard error. Nobody may be there to read it, which is no reason to stop.
+pub(crate) fn say_error(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Columns of the terminal; 80 in a pipe.

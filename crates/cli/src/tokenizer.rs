@@ -1,7 +1,6 @@
 //! `foretoken tokenizer train|encode|decode`
 
 use crate::Usage;
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use foretoken::formats::durable;
 use foretoken::text::{DocumentOptions, Documents, Tokenizer, Trainer};
@@ -10,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Trains a tokenizer, or turns text into token ids and back.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foretoken tokenizer train --data book.txt --out tokenizer.json
+  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\" | foretoken tokenizer decode --model tokenizer.json")]
 pub(crate) struct TokenizerCommand {
     #[command(subcommand)]
     action: Action,
@@ -114,12 +117,12 @@ fn train(data: &[String], text_field: String, spec: &str, out: &Path) -> anyhow:
     }
     let tokenizer = trainer.finish();
     durable::write_bytes(out, &tokenizer.to_json())?;
-    eprintln!(
+    crate::terminal::say_error(&format!(
         "{}: {} tokens from {documents} documents, {}",
         out.display(),
         tokenizer.vocab_size(),
         foretoken::model::human_bytes(bytes)
-    );
+    ));
     Ok(())
 }
 
@@ -147,7 +150,7 @@ fn encode(tokenizer: &Tokenizer, text: Option<String>, special: bool, json: bool
             // The newline belongs to the text: `decode` gives the same bytes back.
             let mut input = std::io::stdin().lock();
             let mut line = String::new();
-            while input.read_line(&mut line).context("standard input is not UTF-8 text")? > 0 {
+            while input.read_line(&mut line).map_err(not_text)? > 0 {
                 print(&line)?;
                 line.clear();
             }
@@ -157,11 +160,20 @@ fn encode(tokenizer: &Tokenizer, text: Option<String>, special: bool, json: bool
     Ok(())
 }
 
+/// What is wrong with standard input that could not be read as text.
+pub(crate) fn not_text(error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => Usage("standard input is not UTF-8 text; convert it first".into()).into(),
+        _ => anyhow::Error::new(error).context("standard input"),
+    }
+}
+
 fn decode(tokenizer: &Tokenizer, mut ids: Vec<u32>) -> anyhow::Result<()> {
     let given = !ids.is_empty();
     if !given {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
+        let read = std::io::stdin().read_to_string(&mut text);
+        read.map_err(not_text)?;
         for word in text.split_whitespace() {
             let id = word
                 .parse()

@@ -3,6 +3,9 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+/// The largest whole number of a TOML file.
+const TOML: u64 = i64::MAX as u64;
+
 /// What was given on the command line; the rest comes from `--config`, the run, or the defaults.
 #[derive(Debug, Default, Args, Serialize)]
 pub(super) struct Flags {
@@ -105,7 +108,7 @@ pub(super) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     grad_clip: Option<f32>,
     /// Seed of weights, data order and dropout [1337]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=TOML), value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// Threads; 0 is one a core; the bits do not depend on it [0]

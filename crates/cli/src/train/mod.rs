@@ -5,11 +5,12 @@ mod progress;
 mod report;
 
 use crate::Usage;
+use crate::terminal::say_error;
 use anyhow::Context;
 use clap::Args;
 use flags::Flags;
 use foretoken::kernels::{Pool, peak_flops};
-use foretoken::train::{Event, Outcome, Run, RunConfig};
+use foretoken::train::{Error, Event, Outcome, Run, RunConfig};
 use progress::Progress;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +48,9 @@ fn cache() -> PathBuf {
 
 /// Trains a model on text: yours, or the built-in stories.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   foretoken train                                         the built-in stories, in two minutes
   foretoken train --data book.txt                         your own text
@@ -55,7 +58,8 @@ Examples:
   foretoken train --resume --out runs/qa --steps 4000     go on, with more steps
 
 The values in brackets are the defaults. SIGINT and SIGTERM finish the step, save, and exit with 0;
-a second signal leaves at once. `transformers` opens the directory DIR/latest as it is.")]
+a second signal leaves at once. `transformers` opens the directory DIR/latest as it is."
+)]
 pub(crate) struct Train {
     #[command(flatten)]
     flags: Flags,
@@ -80,7 +84,7 @@ impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let stop = on_signal()?;
         let mut progress = Progress::new(self.quiet, self.json);
-        let flags = toml::Table::try_from(&self.flags).context("the flags")?;
+        let flags = toml::Table::try_from(&self.flags).map_err(|error| Usage(format!("the flags: {error}")))?;
         let run = if self.resume {
             self.open(flags, &mut progress)
         } else {
@@ -121,20 +125,22 @@ impl Train {
         };
         let config = base.overlay(flags)?;
         let pool = pool(Some(config.threads))?;
-        let dir = match &self.out {
-            Some(dir) => dir.clone(),
-            None => next_run(&config.preset),
-        };
-        let run = Run::start(config, &dir, &cache(), &pool, &mut |preparing| {
-            progress.prepare(preparing)
-        })?;
-        Ok((run, pool))
+        loop {
+            let dir = self.out.clone().unwrap_or_else(|| next_run(&config.preset));
+            let mut prepare = |preparing| progress.prepare(preparing);
+            match Run::start(config.clone(), &dir, &cache(), &pool, &mut prepare) {
+                // Another process took the name meanwhile: the next one is free.
+                Err(Error::RunExists { .. } | Error::InUse { .. }) if self.out.is_none() => {}
+                run => return Ok((run?, pool)),
+            }
+        }
     }
 
     fn open(&self, flags: toml::Table, progress: &mut Progress) -> anyhow::Result<(Run, Pool)> {
         let dir = match &self.out {
             Some(dir) => dir.clone(),
-            None => foretoken::latest_run(Path::new(RUNS))?,
+            None => foretoken::last_run(Path::new(RUNS))
+                .with_context(|| format!("there is no run in {RUNS} to resume: name one with --out, or start one"))?,
         };
         let config = Run::config(&dir)?.overlay(flags)?;
         let pool = pool(Some(config.threads))?;
@@ -169,7 +175,7 @@ fn on_signal() -> anyhow::Result<Arc<AtomicBool>> {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nStopping after this step; once more leaves at once.");
+        say_error("\nStopping after this step; once more leaves at once.");
     })?;
     Ok(stop)
 }

@@ -1,6 +1,6 @@
 //! What a person watches while a model trains.
 
-use crate::terminal::{FAINT, STRONG, duration, paint, paint_warning, short, stdout_color};
+use crate::terminal::{FAINT, STRONG, duration, paint, paint_warning, say_error, short, stdout_color};
 use foretoken::generate::Sampling;
 use foretoken::kernels::Pool;
 use foretoken::model::human_bytes;
@@ -73,7 +73,7 @@ impl Progress {
 
     pub(super) fn warn(&self, message: &str) {
         self.bar
-            .suspend(|| eprintln!("{} {message}", paint_warning("warning:")));
+            .suspend(|| say_error(&format!("{} {message}", paint_warning("warning:"))));
     }
 
     pub(super) fn prepare(&self, preparing: Preparing) {

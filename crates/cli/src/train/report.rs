@@ -71,6 +71,7 @@ fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
     };
     let names = match &config.data[..] {
         [first, _, _, _, ..] => format!("{first} and {} more", config.data.len() - 1),
+        [only] if only == "-" => "standard input".into(),
         names => names.join(", "),
     };
     let cached = if run.data.cached { " (from the cache)" } else { "" };
@@ -195,7 +196,10 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
     if outcome == Outcome::Interrupted {
         out += &format!("  foretoken train --resume --out {dir}\n");
     } else {
-        out += &format!("  foretoken train --resume --out {dir} --steps {}\n", 2 * config.steps);
+        out += &format!(
+            "  foretoken train --resume --out {dir} --steps {}\n",
+            config.steps.saturating_mul(2)
+        );
     }
     out += &format!("  foretoken size --model {dir}\n");
     Ok(out)
