@@ -302,10 +302,7 @@ fn not_a_tokenizer_at_all() {
         "version https://git-lfs.github.com/spec/v1",
         "{\"model\": {}}",
     ] {
-        refused(
-            Tokenizer::from_bytes(json.as_bytes()),
-            "tokenizer.json of the tokenizer",
-        );
+        refused(Tokenizer::from_bytes(json.as_bytes()), "tokenizer.json: ");
     }
     assert!(matches!(
         Tokenizer::from_file(Path::new("no such file")),
