@@ -1,7 +1,7 @@
 //! Checkpoints: directories that `transformers` opens as they are, with what only training needs beside it.
 //!
 //! ```text
-//! RUN/run.toml  metrics.jsonl  loss.svg  latest -> checkpoints/step-…  best -> checkpoints/step-…
+//! RUN/run.toml  metrics.jsonl  loss.svg  lock  [stdin.txt]  latest -> checkpoints/step-…  best -> checkpoints/step-…
 //! RUN/checkpoints/step-00001000/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 //!                                 generation_config.json  optimizer.safetensors  train_state.json  manifest.json
 //! ```
@@ -311,4 +311,53 @@ fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer
         tensor.read_f32(&mut buffer[spec.range.clone()])?;
     }
     Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RunConfig;
+    use crate::run::Run;
+    use foretoken_kernels::Pool;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_never_saved() {
+        let tmp = tempfile::tempdir().unwrap();
+        let config = RunConfig {
+            data: vec!["corpus:100".into()],
+            tokenizer: "byte".into(),
+            n_layer: Some(1),
+            n_head: Some(1),
+            n_embd: Some(8),
+            seq_len: Some(16),
+            batch_size: Some(1),
+            steps: 1,
+            sample_every: Some(0),
+            ..RunConfig::default()
+        };
+        let (pool, dir) = (Pool::new(1).unwrap(), tmp.path().join("run"));
+        let mut run = Run::start(config, &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
+        run.train(&pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let mut state = newest(&dir).unwrap().state;
+        state.step = 2;
+        let at = run.trainer.model.params().specs().last().unwrap().range.start;
+        for poison in [f32::NAN, f32::INFINITY] {
+            for (arena, says) in [(0, "ln_f"), (1, "AdamW's m of "), (2, "AdamW's v of ")] {
+                let trainer = &mut run.trainer;
+                let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
+                let before = std::mem::replace(&mut arenas.into_iter().nth(arena).unwrap()[at], poison);
+                let error = save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap_err();
+                assert!(
+                    matches!(error, Error::Diverged { .. }) && error.to_string().starts_with(says),
+                    "{error}"
+                );
+                let trainer = &mut run.trainer;
+                let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
+                arenas.into_iter().nth(arena).unwrap()[at] = before;
+            }
+        }
+        assert_eq!(list(&dir).len(), 1);
+        save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap();
+    }
 }

@@ -18,13 +18,13 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// Makes the directory of a run that is about to start. Until [`Claim::keep`], dropping it leaves what was there
-    /// before, apart from `files`.
+    /// before; of `files` those go that the start made.
     pub(crate) fn make(dir: &Path, files: &[&str]) -> Result<Self, Error> {
         let new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made: Vec<PathBuf> = dir.ancestors().take_while(new).map(Path::to_owned).collect();
+        let names = files.iter().chain(&[LOCK]).map(|name| dir.join(name));
+        let files = names.filter(|path| !path.exists()).collect();
         durable::create_dir_all(dir)?;
-        let mut files: Vec<PathBuf> = files.iter().map(|name| dir.join(name)).collect();
-        files.push(dir.join(LOCK));
         Ok(Self {
             _file: lock(dir)?,
             undo: Some((files, made)),
@@ -111,10 +111,11 @@ mod tests {
         claim.keep();
         drop(claim);
         Claim::take(&dir).unwrap();
-        // What is not ours stays.
-        std::fs::write(dir.join("notes"), "").unwrap();
-        drop(Claim::make(&dir, &[]).unwrap());
-        assert!(dir.join("notes").exists() && !dir.join(LOCK).exists());
+        // What was there before stays.
+        std::fs::write(dir.join("stdin.txt"), "mine").unwrap();
+        std::fs::remove_file(dir.join(LOCK)).unwrap();
+        drop(Claim::make(&dir, &["stdin.txt"]).unwrap());
+        assert!(dir.join("stdin.txt").exists() && !dir.join(LOCK).exists());
     }
 
     #[test]

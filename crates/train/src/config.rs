@@ -384,17 +384,17 @@ mod tests {
         assert_eq!(min_lr(None).unwrap(), 1e-5 / 10.0);
         assert_eq!(min_lr(Some(1e-6)).unwrap(), 1e-6);
         assert!(
-            min_lr(Some(1e-4))
+            min_lr(Some(2e-4))
                 .unwrap_err()
                 .to_string()
-                .contains("--min-lr is 0.0001")
+                .contains("--min-lr is 0.0002")
         );
     }
 
     #[test]
     fn unknown_keys_other_versions_and_impossible_values_are_named() {
         let error = |text: &str| RunConfig::from_toml(text, "run.toml").unwrap_err().to_string();
-        assert!(error("batchsize = 3").contains("line 1, column 1: unknown field `batchsize`"));
+        assert!(error("batchsize = 3").contains("line 1, column 1 (`batchsize = 3`): unknown field `batchsize`"));
         assert!(error("seed = 1\nsteps =").contains("line 2"));
         assert!(error("steps = \"many\"").contains("steps"));
         assert!(error("version = 9\nnew_key = 1").contains("version 9"));

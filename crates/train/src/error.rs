@@ -174,9 +174,10 @@ impl Error {
     pub(crate) fn config_file(path: &str, text: &str, error: &toml::de::Error) -> Self {
         let before = error.span().and_then(|span| text.get(..span.start));
         let place = before.filter(|_| !text.is_empty()).map_or(String::new(), |before| {
-            let line = before.matches('\n').count() + 1;
+            let line = before.matches('\n').count();
             let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-            format!("line {line}, column {column}: ")
+            let shown: String = text.lines().nth(line).unwrap_or("").trim().chars().take(60).collect();
+            format!("line {}, column {column} (`{shown}`): ", line + 1)
         });
         // One line, whatever the parser draws.
         let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");

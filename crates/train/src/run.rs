@@ -102,6 +102,7 @@ impl Run {
             claim.keep();
             return Err(exists());
         }
+        checkpoint::tidy(dir)?;
         save_stdin(&config, dir)?;
         let (data, trainer) = build(&config, dir, cache, pool, listen)?;
         durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;

@@ -296,9 +296,16 @@ fn run_files() {
         (
             "key.toml",
             2,
-            &["key.toml: line 2, column 1: unknown field `batchsize`", "`batch_size`"],
+            &[
+                "key.toml: line 2, column 1 (`batchsize = 3`): unknown field `batchsize`",
+                "`batch_size`",
+            ],
         ),
-        ("type.toml", 2, &["type.toml: line 2, column 9", "\"many\""]),
+        (
+            "type.toml",
+            2,
+            &["type.toml: line 2, column 9 (`steps = \"many\"`)", "\"many\""],
+        ),
         ("cut.toml", 2, &["cut.toml: line 1"]),
         ("latin.toml", 1, &["latin.toml", "UTF-8"]),
         ("missing.toml", 1, &["--config missing.toml", "No such file"]),
