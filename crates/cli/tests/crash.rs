@@ -20,6 +20,7 @@ fn at_every_step(place: &Place, args: &str, prepare: impl Fn(), check: impl Fn(u
             .output()
             .unwrap();
         if output.status.success() {
+            eprintln!("`{args}` was aborted at each of its {} steps", n - 1);
             return n - 1;
         }
         assert_eq!(

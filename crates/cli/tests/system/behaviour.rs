@@ -79,6 +79,47 @@ fn no_escape_codes_in_pipes_and_quiet_is_quiet() {
     assert_eq!(place.metrics("head").len(), 30);
 }
 
+/// In a terminal there is colour, with NO_COLOR there is none.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_color() {
+    let place = Place::new();
+    place.ok("train --config tiny.toml --steps 1 --out run --quiet");
+    let in_terminal = |no_color: &str| {
+        let foretoken = env!("CARGO_BIN_EXE_foretoken");
+        let commands = format!(
+            "{foretoken} train --config tiny.toml --steps 3 --sample-every 1 --out tty{no_color}; {foretoken} size nano; \
+             {foretoken} generate --model nosuch; {foretoken} --help; {foretoken} nosuch"
+        );
+        let mut script = std::process::Command::new("script");
+        script
+            .args(["-qec", &commands, "/dev/null"])
+            .current_dir(place.path("."));
+        script
+            .env("FORETOKEN_CACHE", place.path("cache"))
+            .env("TERM", "xterm")
+            .env("NO_COLOR", no_color);
+        script.stdin(std::process::Stdio::null());
+        Some(String::from_utf8_lossy(&script.output().ok()?.stdout).into_owned())
+    };
+    let (Some(with), Some(without)) = (in_terminal(""), in_terminal("1")) else {
+        return eprintln!("skipped: there is no `script` to make a terminal with");
+    };
+    // A code that sets a colour or a weight ends in `m`; the live line moves the cursor with others.
+    let styled = |text: &str| {
+        let codes = text.split("\u{1b}[").skip(1);
+        codes
+            .filter(|code| {
+                code.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
+                    .starts_with('m')
+            })
+            .count()
+    };
+    assert!(styled(&with) > 50, "{with}");
+    assert_eq!(styled(&without), 0, "{without}");
+    assert!(without.contains("error: nosuch holds no model"), "{without}");
+}
+
 #[test]
 fn checkpoints_that_are_kept() {
     let place = Place::new();
