@@ -309,7 +309,10 @@ fn a_padded_vocabularys_tail_is_never_drawn() {
         ..Sampling::default()
     };
     let whole = tokens(&mut generator, &options(hot, 3, 200), 0);
-    assert!(whole.iter().any(|token| token.id >= 40), "the tail is drawn where nothing forbids it");
+    assert!(
+        whole.iter().any(|token| token.id >= 40),
+        "the tail is drawn where nothing forbids it"
+    );
     generator.prompt(&[1, 2, 3], None).unwrap();
     let padded = Options {
         vocab_size: 40,
