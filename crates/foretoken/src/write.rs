@@ -103,13 +103,16 @@ pub fn write(
             break;
         }
     }
-    let stopped = stopped.unwrap_or(match tokens.finish() {
+    let mut stopped = stopped.unwrap_or(match tokens.finish() {
         Some(Finish::End(_)) => Stopped::EndOfText,
         _ => Stopped::MaxTokens,
     });
     if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
         let (text, found) = stops.push(&decoder.finish());
         let rest = if found { text } else { text + &stops.finish() };
+        if found {
+            stopped = Stopped::StopString;
+        }
         if !rest.is_empty() {
             on_text(&rest);
         }

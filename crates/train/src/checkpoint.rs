@@ -174,8 +174,10 @@ pub(crate) fn prune(run: &Path, step: u64, keep: usize, best: Option<u64>) {
     if keep == 0 || all.len() <= keep {
         return;
     }
+    let linked = std::fs::read_link(run.join("best")).ok();
+    let linked = linked.as_ref().and_then(|target| target.file_name());
     for (step, path) in &all[..all.len() - keep] {
-        if Some(*step) != best {
+        if Some(*step) != best && path.file_name() != linked {
             // Failing to make room is no reason to stop training.
             let _ = durable::remove_dir(path);
         }
@@ -243,15 +245,19 @@ impl Checkpoint {
     /// Points `latest` (and `best`) of its run here where they do not yet: after a fall-back, or where a process was
     /// killed between the checkpoint and its pointers.
     pub(crate) fn point(&self, run: &Path) -> Result<(), Error> {
-        let is_best = self.state.best.is_some_and(|(_, step)| step == self.state.step);
-        let leads_here = |pointer: &str| {
-            let target = std::fs::read_link(run.join(pointer));
-            target.is_ok_and(|target| target.file_name() == self.path.file_name())
-        };
-        if leads_here("latest") && (!is_best || leads_here("best")) {
-            return Ok(());
+        let best = self.state.best.map(|(_, step)| checkpoints_dir(run).join(name(step)));
+        for (pointer, wanted) in [("latest", Some(&self.path)), ("best", best.as_ref())] {
+            let link = run.join(pointer);
+            let leads_to = std::fs::read_link(&link).ok();
+            match wanted.filter(|path| path.is_dir()).and_then(|path| path.file_name()) {
+                Some(name) if leads_to.as_ref().and_then(|target| target.file_name()) == Some(name) => {}
+                Some(name) => durable::point(link, Path::new("checkpoints").join(name))?,
+                // A best that is gone: the next one takes its place.
+                None if leads_to.is_some() => drop(std::fs::remove_file(link)),
+                None => {}
+            }
         }
-        point(run, &self.path, is_best)
+        Ok(())
     }
 
     /// Fails where one of the sizes in this checkpoint's config is not as given.

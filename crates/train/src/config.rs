@@ -192,9 +192,7 @@ impl RunConfig {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
             Error::value("preset", &self.preset, format!("one of {}", names.join(", ")))
         })?;
-        let n_positions = *self
-            .n_positions
-            .get_or_insert(preset.n_positions.max(self.seq_len.unwrap_or(0)));
+        let n_positions = *self.n_positions.get_or_insert(preset.n_positions);
         self.n_layer.get_or_insert(preset.n_layer);
         self.n_head.get_or_insert(preset.n_head);
         let d = *self.n_embd.get_or_insert(preset.n_embd);
@@ -203,7 +201,7 @@ impl RunConfig {
             "seq-len",
             (1..=n_positions).contains(&t),
             t,
-            format!("1 to n_positions = {n_positions}"),
+            format!("1 to n_positions = {n_positions} (--n-positions)"),
         )?;
         let b = *self.batch_size.get_or_insert((TOKENS_A_STEP / t).max(1));
         check("batch-size", (1..=1 << 20).contains(&b), b, "1 to 1048576".into())?;

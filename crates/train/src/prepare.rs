@@ -244,6 +244,10 @@ impl Data {
     fn find(config: &RunConfig) -> Result<Self, Error> {
         let spec = |path: &String| path == CORPUS || path.starts_with("corpus:");
         if config.data.iter().any(spec) {
+            if !config.val_data.is_empty() {
+                let expected = "nothing: the built-in corpus brings its own validation stories".into();
+                return Err(Error::value("val-data", &config.val_data.join(" "), expected));
+            }
             let [only] = &config.data[..] else {
                 return Err(Error::value(
                     "data",
@@ -298,7 +302,11 @@ impl Data {
             } => {
                 for sources in [train, val] {
                     let fingerprint: Option<Fingerprint> = sources_fingerprint(sources)?;
-                    parts.push(fingerprint.expect("standard input was saved to a file").to_string());
+                    let fingerprint = fingerprint.ok_or_else(|| {
+                        let expected = "regular files; give a pipe to standard input with `--data -`";
+                        Error::value("data", "a pipe or a device", expected.into())
+                    })?;
+                    parts.push(fingerprint.to_string());
                 }
                 parts.push(format!("{} {fraction} {seed}", options.text_field));
             }

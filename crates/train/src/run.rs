@@ -131,6 +131,17 @@ impl Run {
             Err(Error::NoRun { .. }) => None,
             found => Some(found?),
         };
+        if let Some(done) = checkpoint
+            .as_ref()
+            .map(|c| c.state.step)
+            .filter(|&done| done > config.steps)
+        {
+            return Err(Error::value(
+                "steps",
+                &config.steps.to_string(),
+                format!("at least the {done} that are done"),
+            ));
+        }
         let model = model(&config, None, pool)?;
         let shape = model.dims();
         if let Some(checkpoint) = &checkpoint {
@@ -181,7 +192,13 @@ impl Run {
         resumed: Option<Checkpoint>,
         pool: &Pool,
     ) -> Result<Self, Error> {
+        let patience = trainer.config().patience;
         let state = match &resumed {
+            // A run that ended by patience is given as much again.
+            Some(checkpoint) if patience > 0 && checkpoint.state.evaluations_without_better >= patience => TrainState {
+                evaluations_without_better: 0,
+                ..checkpoint.state.clone()
+            },
             Some(checkpoint) => checkpoint.state.clone(),
             None => TrainState {
                 step: 0,
@@ -248,15 +265,13 @@ impl Run {
         };
         let due = |every: Option<u64>, step: u64| every.is_some_and(|every| every > 0 && step % every == 0);
         let mut outcome = Outcome::Finished;
-        let mut saved = self.resumed.is_some();
         while self.state.step < config.steps {
             let mut metrics = self.one_step(pool, &config)?;
             let step = self.state.step;
             let last = step == config.steps;
-            let mut is_best = false;
-            if last || due(config.eval_every, step) {
-                is_best = self.evaluate(pool, &mut metrics)?;
-            }
+            let best_before = self.state.best;
+            let evaluated = last || due(config.eval_every, step);
+            let is_best = evaluated && self.evaluate(pool, &mut metrics)?;
             metrics.time_s = clock.now();
             self.state.time_s = metrics.time_s;
             metrics.memory = resident_memory().map(|(now, _)| now);
@@ -287,17 +302,19 @@ impl Run {
             if due(config.sample_every, step) || (last && config.sample_every != Some(0)) {
                 listen(Event::Sample(&self.trainer));
             }
-            let impatient = config.patience > 0 && self.state.evaluations_without_better >= config.patience;
+            let impatient =
+                evaluated && config.patience > 0 && self.state.evaluations_without_better >= config.patience;
             let asked = stop.load(Ordering::Relaxed);
-            saved = false;
             if is_best || last || impatient || asked || due(config.checkpoint_every, step) {
                 match self.save(is_best, listen) {
-                    Ok(()) => saved = true,
+                    Ok(()) => {}
                     Err(error) if !last && !asked && !impatient => {
                         let message = format!(
                             "no checkpoint at step {step}: {error}; older ones are untouched, training goes on"
                         );
                         listen(Event::Warning(message));
+                        // What is not on the disk is not the best: `best` and what is pruned follow it.
+                        self.state.best = best_before;
                     }
                     Err(error) => return Err(error),
                 }
@@ -310,9 +327,6 @@ impl Run {
                 outcome = Outcome::Patience;
                 break;
             }
-        }
-        if !saved {
-            self.save(false, listen)?;
         }
         self.log.sync()?;
         self.draw(listen);
@@ -495,6 +509,11 @@ fn save_stdin(config: &RunConfig, dir: &Path) -> Result<(), Error> {
             "val-data",
             "-",
             "a file, for standard input is --data already".into(),
+        )),
+        _ if dir.join(STDIN).exists() => Err(Error::value(
+            "data",
+            "-",
+            format!("an --out without a {STDIN}, which standard input is kept in"),
         )),
         _ => {
             let mut input = std::io::stdin().lock();

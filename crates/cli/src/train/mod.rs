@@ -82,7 +82,6 @@ pub(crate) struct Train {
 
 impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let stop = on_signal()?;
         let mut progress = Progress::new(self.quiet, self.json);
         let flags = toml::Table::try_from(&self.flags).map_err(|error| Usage(format!("the flags: {error}")))?;
         let run = if self.resume {
@@ -101,6 +100,8 @@ impl Train {
             ));
             return Ok(());
         }
+        // Until here a signal ends the process at once: nothing is half-written, and nothing is trained to lose.
+        let stop = on_signal()?;
         progress.start(&run);
         let tokenizer = run.data.tokenizer.clone();
         let outcome = run.train(&pool, &stop, &mut |event| match event {

@@ -21,6 +21,14 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
     }
     data(run, config, &mut line);
     model(run, config, pool, &mut line);
+    let (t, positions) = (config.t(), run.trainer.model.dims().n_positions);
+    if t < positions {
+        let text = "--seq-len is below n_positions: positions from T on stay untrained, and text past them is noise";
+        line(
+            "note",
+            format!("{text}; --n-positions {t} makes a model that slides there instead"),
+        );
+    }
     let tokens = config.tokens_a_step();
     let epochs = tokens as f64 * config.steps as f64 / run.data.summary.train_tokens as f64;
     line(
