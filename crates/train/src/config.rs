@@ -104,7 +104,7 @@ impl Default for RunConfig {
             dropout: 0.0,
             batch_size: None,
             grad_accum: 1,
-            steps: 1000,
+            steps: 700,
             lr: None,
             min_lr: None,
             warmup: None,

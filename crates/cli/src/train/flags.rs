@@ -71,7 +71,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     grad_accum: Option<usize>,
-    /// Steps in all [1000]
+    /// Steps in all [700]
     #[arg(long, value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,

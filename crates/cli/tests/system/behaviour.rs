@@ -259,7 +259,8 @@ fn one_process_a_run() {
     child.kill().unwrap();
     child.wait().unwrap();
     // A killed process holds no lock.
-    place.ok("train --resume --out run --quiet --steps 1");
+    let error = place.error("train --resume --out run --quiet --steps 1");
+    assert!(error.contains("--steps is 1") && error.contains("that are done"), "{error}");
 }
 
 /// Two at once, without --out: each finds its own name.
