@@ -260,7 +260,10 @@ fn one_process_a_run() {
     child.wait().unwrap();
     // A killed process holds no lock.
     let error = place.error("train --resume --out run --quiet --steps 1");
-    assert!(error.contains("--steps is 1") && error.contains("that are done"), "{error}");
+    assert!(
+        error.contains("--steps is 1") && error.contains("that are done"),
+        "{error}"
+    );
 }
 
 /// Two at once, without --out: each finds its own name.
