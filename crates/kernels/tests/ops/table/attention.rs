@@ -166,7 +166,7 @@ pub(super) fn ops() -> Vec<Op> {
     ]
 }
 
-/// T new tokens over `past` cached ones; the queries lie in rows of 3d.
+/// T new tokens over `past` cached ones; the queries lie in rows of 3d, keys and values in (h,past+T,dh).
 fn cached() -> Op {
     Op {
         name: "attention_cached",
@@ -200,8 +200,9 @@ fn cached() -> Op {
                 // Queries of the past are not there; what they would have been does not matter.
                 let mut all = vec![0.0; past * dh];
                 all.extend(head(&q, 3 * d, column, dh));
-                let [k, v] = [&k, &v].map(|rows| head(rows, d, column, dh));
-                let (o, _, _) = attention_reference(&all, &k, &v, None, keys, dh);
+                // The caches are (h,keys,dh): column * keys is where this head's begin.
+                let cached = column * keys..(column + dh) * keys;
+                let (o, _, _) = attention_reference(&all, &k[cached.clone()], &v[cached], None, keys, dh);
                 for (i, o) in o[past * dh..].iter().enumerate() {
                     out[i / dh * d + column + i % dh] = *o;
                 }
