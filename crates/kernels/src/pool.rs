@@ -17,6 +17,13 @@ use std::thread::JoinHandle;
 /// Spins (some 100 us) before a worker parks: longer than the gap between two kernels, shorter than anybody notices.
 const SPINS: u32 = 20_000;
 
+/// Shares that the tasks of a region are cut into, at most; threads past that begin in the share of another.
+const SHARES: usize = 16;
+
+/// Tasks of a share that were taken, on a cache line of its own.
+#[repr(align(64))]
+struct Share(AtomicUsize);
+
 /// What a worker runs: called once by every thread, with the thread's number.
 type Job = *const (dyn Fn(usize) + Sync);
 
@@ -129,14 +136,22 @@ impl Pool {
             }
             return;
         }
-        let next = AtomicUsize::new(0);
+        // Every thread begins with its own share of consecutive tasks, then helps with the others': kernel after kernel a
+        // thread meets the same rows, which lie in its own caches. Cores that share no cache gain most: with one counter
+        // for all, packing took a quarter of a small model's step there, and two threads were no faster than one.
+        let shares: [Share; SHARES] = std::array::from_fn(|_| Share(AtomicUsize::new(0)));
+        let count = self.threads().min(SHARES);
         self.broadcast(&|worker| {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= tasks {
-                    break;
+            for k in 0..count {
+                let share = (worker + k) % count;
+                let (start, end) = (share * tasks / count, (share + 1) * tasks / count);
+                loop {
+                    let i = start + shares[share].0.fetch_add(1, Ordering::Relaxed);
+                    if i >= end {
+                        break;
+                    }
+                    task(worker, i);
                 }
-                task(worker, i);
             }
         });
     }

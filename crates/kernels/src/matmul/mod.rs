@@ -232,8 +232,12 @@ fn pack_block(
     let b_tasks = block.cols.div_ceil(b_group);
     let (a_len, b_len) = (packed_a.len(), packed_b.len());
     let (a_shards, b_shards) = (Shards::new(packed_a), Shards::new(packed_b));
-    pool.run(a_tasks + b_tasks, |task| {
-        let (shards, len, mat_data, lines, group, width, strides, start) = if task < a_tasks {
+    let tasks = a_tasks + b_tasks;
+    pool.run(tasks, |task| {
+        // A and B take turns in proportion, so that a thread packs the rows that its share of the products reads.
+        let (before, after) = (task * a_tasks / tasks, (task + 1) * a_tasks / tasks);
+        let is_a = before < after;
+        let (shards, len, mat_data, lines, group, width, strides, start) = if is_a {
             let start = a.row_stride * block.row + a.col_stride * block.step;
             (
                 &a_shards,
@@ -258,7 +262,7 @@ fn pack_block(
                 start,
             )
         };
-        let line = (if task < a_tasks { task } else { task - a_tasks }) * group;
+        let line = (if is_a { before } else { task - before }) * group;
         let count = group.min(lines - line);
         let at = line * block.depth;
         let end = len.min(at + count.div_ceil(width) * width * block.depth);
