@@ -1,17 +1,6 @@
 //! Numbers as people read them.
 
-/// Digits in groups of three: `124,439,808`.
-pub(super) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub(super) use crate::terminal::grouped;
 
 /// Bytes in powers of 1024, three digits: `1.41 GiB`.
 pub(super) fn bytes(n: u64) -> String {
