@@ -1,49 +1,56 @@
 //! One aligned, zeroed block of floats: what every arena and packing buffer is made of.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 
 /// Bytes that a [`Buffer`] is aligned to: a cache line, and an AVX-512 register.
 pub const ALIGNMENT: usize = 64;
 
+/// Bytes of a huge page. A buffer that is larger starts at such a boundary and asks for them: a kernel that walks a large
+/// matrix by columns touches a page a row, and looking pages up took 5% of a matmul.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// `len` floats at a 64-byte boundary, zero at first. Pages that are never touched are never resident.
 pub struct Buffer {
-    data: NonNull<f32>,
+    /// None where `len` is 0.
+    map: Option<MmapMut>,
+    /// Bytes of the map before the first float.
+    offset: usize,
     len: usize,
 }
-
-// SAFETY: a Buffer owns its floats, as a Vec does.
-unsafe impl Send for Buffer {}
-// SAFETY: shared access only reads.
-unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// `len` zeros.
     ///
     /// # Panics
-    /// Where `4 * len` exceeds the address space; a refusal by the allocator aborts as it does for a `Vec`, so ask
-    /// [`Buffer::try_zeroed`] where the size comes from a user.
+    /// Where the system refuses: ask [`Buffer::try_zeroed`] where the size comes from a user.
     pub fn zeroed(len: usize) -> Self {
-        Self::try_zeroed(len).unwrap_or_else(|| handle_alloc_error(Self::layout(len).expect("length in range")))
+        Self::try_zeroed(len).unwrap_or_else(|| panic!("no memory for {len} floats"))
     }
 
-    /// `len` zeros, or `None` where the allocator refuses.
+    /// `len` zeros, or `None` where the system refuses.
     pub fn try_zeroed(len: usize) -> Option<Self> {
         if len == 0 {
             return Some(Self {
-                data: NonNull::dangling(),
+                map: None,
+                offset: 0,
                 len,
             });
         }
-        let layout = Self::layout(len)?;
-        // SAFETY: the layout's size is not zero.
-        let data = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<f32>())?;
-        Some(Self { data, len })
-    }
-
-    fn layout(len: usize) -> Option<Layout> {
-        Layout::from_size_align(len.checked_mul(4)?, ALIGNMENT).ok()
+        let bytes = len.checked_mul(4).filter(|&bytes| bytes <= isize::MAX as usize)?;
+        let huge = bytes > HUGE_PAGE;
+        let map = MmapMut::map_anon(bytes.checked_add(if huge { HUGE_PAGE } else { 0 })?).ok()?;
+        let offset = if huge { map.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
+        #[cfg(target_os = "linux")]
+        if huge {
+            // Where the system has none, small pages do.
+            let _ = map.advise_range(memmap2::Advice::HugePage, offset, bytes);
+        }
+        Some(Self {
+            map: Some(map),
+            offset,
+            len,
+        })
     }
 
     /// Grows to at least `len` floats; the contents are lost (zeros) when it grows.
@@ -56,28 +63,20 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if self.len > 0 {
-            let layout = Self::layout(self.len).expect("it was allocated with this layout");
-            // SAFETY: allocated by `try_zeroed` with the same layout.
-            unsafe { dealloc(self.data.as_ptr().cast(), layout) }
-        }
-    }
-}
-
 impl Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `len` initialised floats are owned.
-        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len) }
+        let Some(map) = &self.map else { return &[] };
+        // SAFETY: `len` floats lie in the map from `offset` on, which is a multiple of 64; any bits are a float.
+        unsafe { std::slice::from_raw_parts(map.as_ptr().add(self.offset).cast(), self.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: `len` initialised floats are owned, and borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
+        let Some(map) = &mut self.map else { return &mut [] };
+        // SAFETY: as above, and the map is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().add(self.offset).cast(), self.len) }
     }
 }
 

@@ -24,6 +24,34 @@ const SHARES: usize = 16;
 #[repr(align(64))]
 struct Share(AtomicUsize);
 
+/// The tasks of a region, as one thread comes to them.
+pub(crate) struct Tasks<'a> {
+    shares: &'a [Share],
+    tasks: usize,
+    /// The thread's own share, and how many it has been through.
+    first: usize,
+    visited: usize,
+}
+
+impl Iterator for Tasks<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let count = self.shares.len();
+        while self.visited < count {
+            let share = (self.first + self.visited) % count;
+            let (start, end) = (share * self.tasks / count, (share + 1) * self.tasks / count);
+            let i = start + self.shares[share].0.fetch_add(1, Ordering::Relaxed);
+            if i < end {
+                return Some(i);
+            }
+            self.visited += 1;
+        }
+        None
+    }
+}
+
 /// What a worker runs: called once by every thread, with the thread's number.
 type Job = *const (dyn Fn(usize) + Sync);
 
@@ -124,41 +152,43 @@ impl Pool {
     /// # Panics
     /// Where a task panics (after all threads have left the region), and where a task calls `run` itself.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        self.run_with_worker(tasks, |_, i| task(i));
+        self.run_on_threads(tasks, |_, tasks| tasks.for_each(&task));
     }
 
-    /// [`Pool::run`] that also tells each task the number of the thread it runs on.
-    pub(crate) fn run_with_worker(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
-        if tasks <= 1 || self.workers.is_empty() {
-            let _flush = Flush::new();
-            for i in 0..tasks {
-                task(0, i);
-            }
-            return;
-        }
-        // Every thread begins with its own share of consecutive tasks, then helps with the others': kernel after kernel a
-        // thread meets the same rows, which lie in its own caches. Cores that share no cache gain most: with one counter
-        // for all, packing took a quarter of a small model's step there, and two threads were no faster than one.
+    /// Runs `thread(number, tasks)` on every thread that comes; all of them together are handed each of `0..tasks` once.
+    ///
+    /// Every thread begins with its own share of consecutive tasks, then helps with the others': kernel after kernel a
+    /// thread meets the same rows, which lie in its own caches. Cores that share no cache gain most: with one counter
+    /// for all, packing took a quarter of a small model's step there, and two threads were no faster than one.
+    pub(crate) fn run_on_threads(&self, tasks: usize, thread: impl Fn(usize, Tasks<'_>) + Sync) {
+        let count = if tasks <= 1 { 1 } else { self.threads().min(SHARES) };
         let shares: [Share; SHARES] = std::array::from_fn(|_| Share(AtomicUsize::new(0)));
-        let count = self.threads().min(SHARES);
-        self.broadcast(&|worker| {
-            for k in 0..count {
-                let share = (worker + k) % count;
-                let (start, end) = (share * tasks / count, (share + 1) * tasks / count);
-                loop {
-                    let i = start + shares[share].0.fetch_add(1, Ordering::Relaxed);
-                    if i >= end {
-                        break;
-                    }
-                    task(worker, i);
-                }
-            }
-        });
+        let tasks_of = |worker: usize| Tasks {
+            shares: &shares[..count],
+            tasks,
+            first: worker % count,
+            visited: 0,
+        };
+        if count == 1 {
+            let _flush = Flush::new();
+            thread(0, tasks_of(0));
+        } else {
+            self.broadcast(&|worker| thread(worker, tasks_of(worker)));
+        }
+    }
+
+    /// Scratch memory of a thread; for its tasks, one region at a time.
+    pub(crate) fn scratch(&self, worker: usize) -> MutexGuard<'_, Buffer> {
+        lock(&self.scratch[worker])
     }
 
     /// Runs tasks that each get `floats` floats of scratch memory of their thread (contents undefined).
     pub(crate) fn run_with_scratch(&self, tasks: usize, floats: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
-        self.run_with_worker(tasks, |worker, i| task(i, lock(&self.scratch[worker]).at_least(floats)));
+        self.run_on_threads(tasks, |worker, tasks| {
+            let mut scratch = self.scratch(worker);
+            let scratch = scratch.at_least(floats);
+            tasks.for_each(|i| task(i, scratch));
+        });
     }
 
     /// Cuts `out` into chunks of `chunk` elements (a constant of the shape) and runs `task(index, chunk)` on each.
@@ -316,6 +346,12 @@ impl<'a, T> Shards<'a, T> {
             len: slice.len(),
             owner: std::marker::PhantomData,
         }
+    }
+
+    /// Where element `at` lies, if it is there: to be prefetched.
+    #[inline(always)]
+    pub(crate) fn address(&self, at: usize) -> *const T {
+        self.data.wrapping_add(at)
     }
 
     /// # Safety

@@ -12,6 +12,7 @@
 //! [`DEPTH`]; |error| <= (DEPTH + K/DEPTH) eps sum|a||b|. On numbers from -1 to 1 it is held to `1e-6 sqrt(K) (1 + |c|)` against f64,
 //! for every use above.
 
+mod cut;
 mod pack;
 mod reference;
 pub(crate) mod tile;
@@ -19,14 +20,14 @@ pub(crate) mod tile;
 pub use reference::{linear_backward_reference, linear_reference, matmul_reference};
 
 use crate::pool::{Pool, Shards};
-use crate::simd::simd_fn;
+use crate::simd::{LANES, simd_fn};
+use cut::{Cut, MAX_SLOTS};
+use pack::pack_panels;
 use tile::{Output, Tile};
 
-/// Steps of the reduction in one block. It decides the bits, so it is a constant, never read from the host's caches.
+/// Steps of the reduction in one block at most. It decides the bits, so it is a constant, never read from the host's
+/// caches.
 pub const DEPTH: usize = 384;
-/// Rows and columns packed at a time; they bound the packing buffer (about 11 MB) and never show in the bits.
-const ROWS_PACKED: usize = 4096;
-const COLS_PACKED: usize = 3072;
 
 /// A matrix in memory, read as it lies or transposed.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,14 @@ impl<'a> Mat<'a> {
     }
 }
 
+impl Mat<'_> {
+    /// The data from an element on.
+    #[inline(always)]
+    fn from(&self, row: usize, col: usize) -> &[f32] {
+        &self.data[(row * self.row_stride + col * self.col_stride).min(self.data.len())..]
+    }
+}
+
 /// What becomes of `A B` on its way to C.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -95,7 +104,7 @@ pub enum Epilogue<'a> {
         /// One a column.
         bias: &'a [f32],
     },
-    /// C = (A B) * gelu'(pre); `pre` has C's shape
+    /// C = (A B) * gelu'(pre); `pre` has C's shape; see [`matmul_gelu_backward`] for one that gives gelu(pre) as well
     GeluBackward {
         /// What the GELU was applied to.
         pre: &'a [f32],
@@ -111,6 +120,16 @@ pub fn matmul(pool: &Pool, c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epil
     product(pool, c, None, a, b, epilogue);
 }
 
+/// C = (A B) * gelu'(pre), and `gelu` = gelu(pre) beside it: both need the same exponential.
+///
+/// # Panics
+/// Where shapes do not fit together.
+#[track_caller]
+pub fn matmul_gelu_backward(pool: &Pool, c: &mut [f32], gelu: &mut [f32], a: Mat<'_>, b: Mat<'_>, pre: &[f32]) {
+    assert_eq!(gelu.len(), c.len(), "gelu and C have one shape");
+    product(pool, c, Some(gelu), a, b, Epilogue::GeluBackward { pre });
+}
+
 /// C = gelu(A B + bias), and `pre` = A B + bias beside it, which the backward needs.
 ///
 /// # Panics
@@ -122,7 +141,7 @@ pub fn matmul_bias_gelu(pool: &Pool, c: &mut [f32], pre: &mut [f32], a: Mat<'_>,
 }
 
 #[track_caller]
-fn product(pool: &Pool, c: &mut [f32], pre: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
+fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
     assert_eq!(c.len(), m * n, "C is {m}x{n}");
@@ -141,194 +160,102 @@ fn product(pool: &Pool, c: &mut [f32], pre: Option<&mut [f32]>, a: Mat<'_>, b: M
     }
     let out = Output {
         c: Shards::new(c),
-        pre: pre.map(Shards::new),
+        beside: beside.map(Shards::new),
         stride: n,
         epilogue: &epilogue,
     };
-    let mut packing = pool.packing_buffer();
-    let (mr, nr) = tile_shape(pool);
-    for row in (0..m).step_by(ROWS_PACKED) {
-        let rows = ROWS_PACKED.min(m - row);
-        for col in (0..n).step_by(COLS_PACKED) {
-            let cols = COLS_PACKED.min(n - col);
-            let mut step = 0;
-            // One round even for K = 0, so that the epilogue sees every element.
-            loop {
-                let depth = DEPTH.min(k - step);
-                let block = Block {
-                    row,
-                    rows,
-                    col,
-                    cols,
-                    step,
-                    depth,
-                    first: step == 0,
-                    last: step + depth == k,
-                };
-                let a_floats = rows.div_ceil(mr) * mr * depth;
-                let b_floats = cols.div_ceil(nr) * nr * depth;
-                debug_assert!(
-                    a_floats + b_floats + 2 * SLACK <= matmul_scratch(m, n, k),
-                    "{m}x{n}x{k}"
-                );
-                let buffer = packing.at_least(a_floats + b_floats + 2 * SLACK);
-                let (packed_a, packed_b) = buffer.split_at_mut((a_floats + SLACK).next_multiple_of(16));
-                pack_block(pool, packed_a, packed_b, a, b, &block, (mr, nr));
-                multiply_block(pool, &out, packed_a, packed_b, &block, (mr, nr));
-                step += depth;
-                if step >= k {
-                    break;
-                }
-            }
-        }
-    }
+    let cut = Cut::new(&a, &b, tile_size(pool.isa()));
+    let floats = cut.scratch();
+    debug_assert!(floats <= matmul_scratch(m, n, k), "{m}x{n}x{k}");
+    pool.run_on_threads(cut.tasks(), |worker, tasks| {
+        let mut scratch = pool.scratch(worker);
+        let mut held = Held {
+            scratch: scratch.at_least(floats),
+            blocks: [usize::MAX; MAX_SLOTS],
+        };
+        tasks.for_each(|task| multiply(pool.isa(), &out, a, b, &cut, task, &mut held));
+    });
 }
 
 /// Floats past a packed operand that packing may overwrite.
 const SLACK: usize = 16;
-/// Rows and columns of no instruction set's register tile exceed these.
-const LARGEST_TILE: (usize, usize) = (14, 32);
 
-/// Floats of packed operands that C (M,N) = A (M,K) B (K,N) takes at most, on any instruction set: about 2.8 million for
-/// large matrices. Every kernel of a [`Pool`] packs into the same buffer, so a model takes the largest of its products.
+/// Floats of packed operands that C (M,N) = A (M,K) B (K,N) takes at most on each thread, on any instruction set.
 pub fn matmul_scratch(m: usize, n: usize, k: usize) -> usize {
-    let rows = m.min(ROWS_PACKED) + LARGEST_TILE.0 - 1;
-    let cols = n.min(COLS_PACKED) + LARGEST_TILE.1 - 1;
-    (rows + cols) * k.min(DEPTH) + 2 * SLACK
+    // The tiles of AVX-512, of AVX2 and of the portable path.
+    [(14, 32), (6, 16), (4, 16)]
+        .map(|tile| Cut::sized((m, n, k), tile, true, true).scratch())
+        .into_iter()
+        .max()
+        .unwrap_or(0)
 }
 
-struct Block {
-    row: usize,
-    rows: usize,
-    col: usize,
-    cols: usize,
-    step: usize,
-    depth: usize,
-    first: bool,
-    last: bool,
-}
-
-fn tile_shape(pool: &Pool) -> (usize, usize) {
-    tile_size(pool.isa())
+/// What a thread holds from task to task.
+struct Held<'a> {
+    scratch: &'a mut [f32],
+    /// Which block of B lies in each slot.
+    blocks: [usize; MAX_SLOTS],
 }
 
 simd_fn! {
     fn tile_size[S]() -> (usize, usize) { (S::MR, S::NR) }
 }
 
-fn pack_block(
-    pool: &Pool,
-    packed_a: &mut [f32],
-    packed_b: &mut [f32],
-    a: Mat<'_>,
-    b: Mat<'_>,
-    block: &Block,
-    (mr, nr): (usize, usize),
-) {
-    // Groups of panels of about 64 KB: small enough to share out, large enough to be worth a hand-off.
-    let per_task = |width: usize| (16_384 / (width * block.depth.max(1))).max(1);
-    let (a_group, b_group) = (per_task(mr) * mr, per_task(nr) * nr);
-    let a_tasks = block.rows.div_ceil(a_group);
-    let b_tasks = block.cols.div_ceil(b_group);
-    let (a_len, b_len) = (packed_a.len(), packed_b.len());
-    let (a_shards, b_shards) = (Shards::new(packed_a), Shards::new(packed_b));
-    let tasks = a_tasks + b_tasks;
-    pool.run(tasks, |task| {
-        // A and B take turns in proportion, so that a thread packs the rows that its share of the products reads.
-        let (before, after) = (task * a_tasks / tasks, (task + 1) * a_tasks / tasks);
-        let is_a = before < after;
-        let (shards, len, mat_data, lines, group, width, strides, start) = if is_a {
-            let start = a.row_stride * block.row + a.col_stride * block.step;
-            (
-                &a_shards,
-                a_len,
-                a.data,
-                block.rows,
-                a_group,
-                mr,
-                (a.row_stride, a.col_stride),
-                start,
-            )
-        } else {
-            let start = b.row_stride * block.step + b.col_stride * block.col;
-            (
-                &b_shards,
-                b_len,
-                b.data,
-                block.cols,
-                b_group,
-                nr,
-                (b.col_stride, b.row_stride),
-                start,
-            )
-        };
-        let line = (if is_a { before } else { task - before }) * group;
-        let count = group.min(lines - line);
-        let at = line * block.depth;
-        let end = len.min(at + count.div_ceil(width) * width * block.depth);
-        if block.depth > 0 {
-            // SAFETY: groups of panels do not overlap.
-            let dst = unsafe { shards.range(at, end) };
-            pack::pack_panels(
-                pool.isa(),
-                dst,
-                &mat_data[start + line * strides.0..],
-                width,
-                count,
-                block.depth,
-                strides,
-            );
-        }
-    });
-}
-
-/// Cuts the block into a grid of tasks by its shape, each a few hundred microseconds of work, and runs them.
-fn multiply_block(pool: &Pool, out: &Output<'_>, a: &[f32], b: &[f32], block: &Block, (mr, nr): (usize, usize)) {
-    let (row_tiles, col_tiles) = (block.rows.div_ceil(mr), block.cols.div_ceil(nr));
-    // 168 rows of A (258 KB at full depth) stay in a 512 KB second-level cache beside a stream of B.
-    let mut high = row_tiles.div_ceil(row_tiles.div_ceil(168 / mr));
-    let mut wide = col_tiles.min((512 / nr).max(1));
-    while row_tiles.div_ceil(high) * col_tiles.div_ceil(wide) < 16 && high * wide > 4 {
-        if wide > 2 && wide * nr >= high * mr {
-            wide = wide.div_ceil(2)
-        } else {
-            high = high.div_ceil(2)
-        }
-    }
-    let across = col_tiles.div_ceil(wide);
-    pool.run(row_tiles.div_ceil(high) * across, |task| {
-        let (i, j) = (task / across * high, task % across * wide);
-        let grid = Grid {
-            rows: i..(i + high).min(row_tiles),
-            cols: j..(j + wide).min(col_tiles),
-        };
-        multiply_grid(pool.isa(), out, a, b, block, grid);
-    });
-}
-
-struct Grid {
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-}
-
 simd_fn! {
-    fn multiply_grid[S](out: &Output<'_>, a: &[f32], b: &[f32], block: &Block, grid: Grid) {
-        let depth = block.depth;
-        for j in grid.cols.clone() {
-            let panel_b = &b[j * S::NR * depth..(j + 1) * S::NR * depth];
-            for i in grid.rows.clone() {
-                let tile = Tile {
-                    a: &a[i * S::MR * depth..(i + 1) * S::MR * depth],
-                    b: panel_b,
-                    depth,
-                    rows: S::MR.min(block.rows - i * S::MR),
-                    cols: S::NR.min(block.cols - j * S::NR),
-                    row: block.row + i * S::MR,
-                    col: block.col + j * S::NR,
-                    first: block.first && !matches!(out.epilogue, super::matmul::Epilogue::Accumulate),
-                    last: block.last,
+    /// All of a task: its block of C, every step of the reduction.
+    fn multiply[S](out: &Output<'_>, a: Mat<'_>, b: Mat<'_>, cut: &Cut, task: usize, held: &mut Held<'_>) {
+        let (rows, cols) = cut.block(task);
+        let accumulate = matches!(out.epilogue, Epilogue::Accumulate);
+        let (packed_b, packed_a) = held.scratch.split_at_mut(cut.slots * cut.slot_floats() + SLACK);
+        for step in 0..cut.steps {
+            let range = cut.range(step);
+            let depth = range.len();
+            let (b_data, b_step, b_panel) = if cut.pack_b {
+                let (slot, block) = cut.slot(task, step);
+                let at = slot * cut.slot_floats();
+                if held.blocks[slot] != block {
+                    held.blocks[slot] = block;
+                    let from = b.from(range.start, cols.start);
+                    pack_panels::<S>(&mut packed_b[at..], from, S::NR, cols.len(), depth, (b.col_stride, b.row_stride));
+                }
+                (&packed_b[at..], S::NR, S::NR * depth)
+            } else {
+                (b.from(range.start, cols.start), b.row_stride, S::NR)
+            };
+            for row in rows.clone().step_by(S::MR) {
+                let count = S::MR.min(rows.end - row);
+                let from = a.from(row, range.start);
+                let (a_data, a_row, a_step) = if cut.pack_a {
+                    pack_panels::<S>(packed_a, from, S::MR, count, depth, (a.row_stride, a.col_stride));
+                    (&*packed_a, 1, S::MR)
+                } else {
+                    (from, a.row_stride, a.col_stride)
                 };
-                S::tile(&tile, out);
+                let panels = cols.len().div_ceil(S::NR);
+                // Lines of the rows that the next tiles read, shared out among the panels of these.
+                let lines = depth.div_ceil(LANES);
+                let share = if a_row == 1 { 0 } else { (S::MR * lines).div_ceil(panels) };
+                for (panel, col) in cols.clone().step_by(S::NR).enumerate() {
+                    for line in panel * share..(panel + 1) * share {
+                        let at = (S::MR + line / lines) * a_row + line % lines * LANES;
+                        S::prefetch_l2(a_data.as_ptr().wrapping_add(at));
+                    }
+                    let tile = Tile {
+                        a: a_data,
+                        a_row,
+                        a_step,
+                        b: &b_data[panel * b_panel..],
+                        b_step,
+                        depth,
+                        rows: count,
+                        cols: S::NR.min(cols.end - col),
+                        row,
+                        col,
+                        first: step == 0 && !accumulate,
+                        last: step + 1 == cut.steps,
+                    };
+                    S::tile(&tile, out);
+                }
             }
         }
     }

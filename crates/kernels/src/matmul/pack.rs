@@ -1,6 +1,6 @@
 //! Packing: operands laid out as the register tile reads them, whatever their orientation.
 
-use crate::simd::{Simd, simd_fn};
+use crate::simd::Simd;
 
 /// Copies a panel of up to `width` lines, `depth` long, to `[depth][width]`, lines past `lines` as zeros.
 ///
@@ -69,20 +69,21 @@ fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usiz
     }
 }
 
-simd_fn! {
-    /// Packs panels `first..` of an operand into `dst`, one after another, `width * depth` floats each.
-    ///
-    /// `src` starts at line 0, step 0 of the block; `lines` counts the lines that are left from there.
-    pub(super) fn pack_panels[S](
-        dst: &mut [f32], src: &[f32], width: usize, lines: usize, depth: usize, strides: (usize, usize),
-    ) {
-        let mut line = 0;
-        let mut at = 0;
-        while line < lines {
-            let count = width.min(lines - line);
-            pack_panel::<S>(&mut dst[at..], &src[line * strides.0..], width, count, depth, strides);
-            line += width;
-            at += width * depth;
-        }
+/// Packs `lines` lines in panels of `width`, one after another, `width * depth` floats each.
+#[inline(always)]
+pub(super) fn pack_panels<S: Simd>(
+    dst: &mut [f32],
+    src: &[f32],
+    width: usize,
+    lines: usize,
+    depth: usize,
+    strides: (usize, usize),
+) {
+    if depth == 0 {
+        return;
+    }
+    for (panel, line) in (0..lines).step_by(width).enumerate() {
+        let (at, count) = (panel * width * depth, width.min(lines - line));
+        pack_panel::<S>(&mut dst[at..], &src[line * strides.0..], width, count, depth, strides);
     }
 }

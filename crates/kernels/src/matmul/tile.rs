@@ -1,16 +1,22 @@
 //! The register tile: what every floating-point operation of a matmul runs through.
 
 use super::Epilogue;
-use crate::gelu::{gelu, gelu_derivative};
+use crate::gelu::{gelu, gelu_and_derivative};
 use crate::pool::Shards;
 use crate::simd::{LANES, Simd, load, store};
 
+/// Steps of B that are fetched ahead of their use: some 450 cycles, the third-level cache's latency twice over.
+const AHEAD: usize = 16;
+
 /// One tile of C: where it lies, what it is made of, what becomes of it.
 pub(crate) struct Tile<'a> {
-    /// Packed A: `[k][MR]`.
+    /// A: row `i`, step `k` at `i * a_row + k * a_step`; one of the two is 1.
     pub(crate) a: &'a [f32],
-    /// Packed B: `[k][NR]`.
+    pub(crate) a_row: usize,
+    pub(crate) a_step: usize,
+    /// B: step `k` at `k * b_step`, NR floats.
     pub(crate) b: &'a [f32],
+    pub(crate) b_step: usize,
     pub(crate) depth: usize,
     /// Valid rows and columns, up to MR and NR.
     pub(crate) rows: usize,
@@ -27,90 +33,174 @@ pub(crate) struct Tile<'a> {
 /// The output of a matmul, shared out in tiles.
 pub(crate) struct Output<'a> {
     pub(crate) c: Shards<'a>,
-    pub(crate) pre: Option<Shards<'a>>,
+    /// What [`Epilogue::BiasGelu`] and [`Epilogue::GeluBackward`] write beside C.
+    pub(crate) beside: Option<Shards<'a>>,
     pub(crate) stride: usize,
     pub(crate) epilogue: &'a Epilogue<'a>,
 }
 
-/// Computes `ROWS` rows of a tile whose packed A has `MR` rows, in `ROWS * NV` accumulators.
+/// Multiplies the `ROWS` rows of a tile in `ROWS * NV` accumulators, and leaves them in `acc`.
 ///
 /// Each element is the chain `fma(a[k], b[k], acc)` over the block's k in order, from zero; blocks are then added to C in
-/// order. Nothing else enters, so neither tile shape nor threads show in the bits.
+/// order. Nothing else enters, so neither the tile's shape, nor where its operands lie, nor threads show in the bits.
 #[inline(always)]
-pub(crate) fn run<S: Simd, const MR: usize, const ROWS: usize, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>) {
-    let nr = NV * LANES;
-    assert!(tile.a.len() >= tile.depth * MR && tile.b.len() >= tile.depth * nr);
-    let mut acc = [[S::splat(0.0); NV]; ROWS];
+pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool>(
+    tile: &Tile<'_>,
+    out: &Output<'_>,
+    acc: &mut [[S::V; NV]],
+) {
+    let (a_row, a_step) = if BY_ROW { (tile.a_row, 1) } else { (1, tile.a_step) };
+    let mut sums = [[S::splat(0.0); NV]; ROWS];
+    if tile.depth > 0 {
+        let last = tile.depth - 1;
+        assert!(tile.a.len() > (ROWS - 1) * a_row + last * a_step && tile.b.len() >= last * tile.b_step + NV * LANES);
+    }
+    for i in 0..ROWS {
+        S::prefetch_write::<NV>(out.c.address((tile.row + i) * out.stride + tile.col));
+    }
     let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
     for _ in 0..tile.depth {
-        // SAFETY: the assertion above covers `depth` steps of MR and NR floats.
+        // SAFETY: the assertion above covers ROWS rows of A and NR columns of B at every step; prefetches may miss.
         unsafe {
+            S::prefetch::<NV>(b.wrapping_add(AHEAD * tile.b_step));
+            if !BY_ROW {
+                // The columns of the next tile, which lie beside these.
+                S::prefetch::<1>(a.wrapping_add(2 * ROWS - 1));
+            }
             let mut bv = [S::splat(0.0); NV];
             for v in 0..NV {
                 bv[v] = S::load_ptr(b.add(v * LANES));
             }
             for i in 0..ROWS {
-                let ai = S::splat(*a.add(i));
+                let ai = S::splat(*a.add(i * a_row));
                 for v in 0..NV {
-                    acc[i][v] = S::fma(ai, bv[v], acc[i][v]);
+                    sums[i][v] = S::fma(ai, bv[v], sums[i][v]);
                 }
             }
-            a = a.add(MR);
-            b = b.add(nr);
         }
+        (a, b) = (a.wrapping_add(a_step), b.wrapping_add(tile.b_step));
     }
-    for i in 0..ROWS {
-        for v in 0..NV {
-            if v * LANES < tile.cols {
-                finish::<S>(tile, out, i, v * LANES, acc[i][v]);
-            }
-        }
-    }
+    acc[..ROWS].copy_from_slice(&sums);
 }
 
-/// Adds the earlier blocks, applies the epilogue and stores up to sixteen columns of row `i`.
+/// Vector `v` of a row of the tile, which is NR wide where it is `FULL`.
+///
+/// # Safety
+/// Where `FULL`, the row holds vector `v`.
 #[inline(always)]
-fn finish<S: Simd>(tile: &Tile<'_>, out: &Output<'_>, i: usize, offset: usize, acc: S::V) {
-    let width = (tile.cols - offset).min(LANES);
-    let col = tile.col + offset;
-    let at = (tile.row + i) * out.stride + col;
-    // SAFETY: each tile of C belongs to one task.
-    let c = unsafe { out.c.range(at, at + width) };
-    let mut value = acc;
-    if !tile.first {
-        value = S::add(load::<S>(c), value);
+unsafe fn get<S: Simd, const FULL: bool>(row: &[f32], v: usize) -> S::V {
+    if FULL {
+        // SAFETY: the caller's promise.
+        unsafe { S::load_ptr(row.as_ptr().add(v * LANES)) }
+    } else {
+        load::<S>(&row[row.len().min(v * LANES)..])
     }
-    if tile.last {
-        match out.epilogue {
-            Epilogue::Store | Epilogue::Accumulate => {}
-            Epilogue::Bias(bias) => value = S::add(value, load::<S>(&bias[col..col + width])),
-            Epilogue::BiasResidual { bias, residual } => {
-                value = S::add(value, load::<S>(&bias[col..col + width]));
-                value = S::add(load::<S>(&residual[at..at + width]), value);
-            }
-            Epilogue::BiasGelu { bias } => {
-                value = S::add(value, load::<S>(&bias[col..col + width]));
-                if let Some(pre) = &out.pre {
-                    // SAFETY: `pre` has C's shape and is cut the same way.
-                    store::<S>(unsafe { pre.range(at, at + width) }, value);
-                }
-                value = gelu::<S>(value);
-            }
-            Epilogue::GeluBackward { pre } => {
-                value = S::mul(value, gelu_derivative::<S>(load::<S>(&pre[at..at + width])));
-            }
-        }
-    }
-    store::<S>(c, value);
 }
 
-/// Chooses the tile with exactly as many rows as there are.
-macro_rules! tile_of_rows {
-    ($set:ty, $mr:literal, $nv:literal, $tile:expr, $out:expr; $($rows:literal)*) => {
-        match $tile.rows {
-            $($rows => $crate::matmul::tile::run::<$set, $mr, $rows, $nv>($tile, $out),)*
-            rows => unreachable!("a tile of {rows} rows"),
+/// The counterpart of [`get`].
+///
+/// # Safety
+/// As [`get`].
+#[inline(always)]
+unsafe fn set<S: Simd, const FULL: bool>(row: &mut [f32], v: usize, value: S::V) {
+    if FULL {
+        // SAFETY: the caller's promise.
+        unsafe { S::store_ptr(row.as_mut_ptr().add(v * LANES), value) }
+    } else {
+        let from = row.len().min(v * LANES);
+        store::<S>(&mut row[from..], value);
+    }
+}
+
+/// Adds the earlier blocks, applies the epilogue and stores. `FULL` tells a tile of NR columns.
+#[inline(always)]
+pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
+    tile: &Tile<'_>,
+    out: &Output<'_>,
+    acc: &[[S::V; NV]],
+) {
+    assert!(!FULL || tile.cols == NV * LANES);
+    let cols = tile.col..tile.col + tile.cols;
+    /// C = `$new` of `$value`, vector `$v` of the row that starts at `$at`.
+    macro_rules! each {
+        (|$value:ident, $v:ident, $row:ident| $new:expr) => {
+            for (i, line) in acc.iter().enumerate().take(tile.rows) {
+                let at = (tile.row + i) * out.stride + tile.col;
+                let $row = at..at + tile.cols;
+                // SAFETY: each tile of C belongs to one task.
+                let c = unsafe { out.c.range($row.start, $row.end) };
+                for ($v, &$value) in line.iter().enumerate() {
+                    // SAFETY: `c`, and every row below, is `cols` long: NR where FULL.
+                    unsafe {
+                        let $value = if tile.first {
+                            $value
+                        } else {
+                            S::add(get::<S, FULL>(c, $v), $value)
+                        };
+                        set::<S, FULL>(c, $v, $new);
+                    }
+                }
+            }
+        };
+    }
+    /// What is written beside C.
+    macro_rules! beside {
+        ($row:ident, $v:ident, $value:expr) => {
+            if let Some(beside) = &out.beside {
+                // It has C's shape and is cut the same way.
+                set::<S, FULL>(beside.range($row.start, $row.end), $v, $value);
+            }
+        };
+    }
+    if !tile.last {
+        each!(|value, v, row| value);
+        return;
+    }
+    match out.epilogue {
+        Epilogue::Store | Epilogue::Accumulate => each!(|value, v, row| value),
+        Epilogue::Bias(bias) => {
+            let bias = &bias[cols];
+            each!(|value, v, row| S::add(value, get::<S, FULL>(bias, v)));
         }
-    };
+        Epilogue::BiasResidual { bias, residual } => {
+            let bias = &bias[cols];
+            each!(|value, v, row| {
+                let value = S::add(value, get::<S, FULL>(bias, v));
+                S::add(get::<S, FULL>(&residual[row.clone()], v), value)
+            });
+        }
+        Epilogue::BiasGelu { bias } => {
+            let bias = &bias[cols];
+            each!(|value, v, row| {
+                let pre = S::add(value, get::<S, FULL>(bias, v));
+                beside!(row, v, pre);
+                gelu::<S>(pre)
+            });
+        }
+        Epilogue::GeluBackward { pre } => each!(|value, v, row| {
+            let (gelu, derivative) = gelu_and_derivative::<S>(get::<S, FULL>(&pre[row.clone()], v));
+            beside!(row, v, gelu);
+            S::mul(value, derivative)
+        }),
+    }
+}
+
+/// Multiplies with exactly as many rows as there are, then finishes.
+macro_rules! tile_of_rows {
+    ($set:ty, $mr:literal, $nv:literal, $tile:expr, $out:expr; $($rows:literal)*) => {{
+        use $crate::matmul::tile::{finish, run};
+        let tile = $tile;
+        let mut acc = [[<$set>::splat(0.0); $nv]; $mr];
+        match (tile.rows, tile.a_row == 1) {
+            $(($rows, true) => run::<$set, $rows, $nv, false>(tile, $out, &mut acc),
+            ($rows, false) => run::<$set, $rows, $nv, true>(tile, $out, &mut acc),)*
+            (rows, _) => unreachable!("a tile of {rows} rows"),
+        }
+        if tile.cols == <$set>::NR {
+            finish::<$set, $nv, true>(tile, $out, &acc);
+        } else {
+            finish::<$set, $nv, false>(tile, $out, &acc);
+        }
+    }};
 }
 pub(crate) use tile_of_rows;

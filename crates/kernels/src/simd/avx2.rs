@@ -105,6 +105,22 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn prefetch<const VECTORS: usize>(p: *const f32) {
+        for v in 0..VECTORS {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(v * LANES).cast()) }
+        }
+    }
+    #[inline(always)]
+    fn prefetch_write<const VECTORS: usize>(p: *const f32) {
+        for v in 0..VECTORS {
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.wrapping_add(v * super::LANES).cast()) }
+        }
+    }
+    #[inline(always)]
+    fn prefetch_l2(p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn add(a: Self::V, b: Self::V) -> Self::V {
         both!(_mm256_add_ps, a, b)
     }

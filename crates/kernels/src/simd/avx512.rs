@@ -39,6 +39,22 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, v) }
     }
     #[inline(always)]
+    fn prefetch<const VECTORS: usize>(p: *const f32) {
+        for v in 0..VECTORS {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(v * super::LANES).cast()) }
+        }
+    }
+    #[inline(always)]
+    fn prefetch_write<const VECTORS: usize>(p: *const f32) {
+        for v in 0..VECTORS {
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.wrapping_add(v * super::LANES).cast()) }
+        }
+    }
+    #[inline(always)]
+    fn prefetch_l2(p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }

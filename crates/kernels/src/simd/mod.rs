@@ -50,6 +50,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `n < 16` floats must be writable at `p`.
     unsafe fn store_part(p: *mut f32, n: usize, v: Self::V);
 
+    /// Asks for `VECTORS` vectors from `p` on to be brought near; any address will do.
+    #[inline(always)]
+    fn prefetch<const VECTORS: usize>(_p: *const f32) {}
+    /// [`Simd::prefetch`] of one vector, only as far as the second-level cache.
+    #[inline(always)]
+    fn prefetch_l2(_p: *const f32) {}
+    /// [`Simd::prefetch`] of what will be written.
+    #[inline(always)]
+    fn prefetch_write<const VECTORS: usize>(_p: *const f32) {}
+
     fn add(a: Self::V, b: Self::V) -> Self::V;
     fn sub(a: Self::V, b: Self::V) -> Self::V;
     fn mul(a: Self::V, b: Self::V) -> Self::V;

@@ -7,7 +7,7 @@ use super::params::Params;
 use crate::contract::{Batch, DropoutSeed};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, attention_backward, bias_backward, dropout_in_place, embedding_backward,
-    gelu_forward, layernorm_backward, layernorm_forward, matmul,
+    layernorm_backward, layernorm_forward, matmul, matmul_gelu_backward,
 };
 
 /// From `work.d_normed`, the gradient of the last layernorm's output, to every parameter's gradient.
@@ -44,13 +44,13 @@ pub(super) fn backward(
         let (x, a, work) = a.block(i);
 
         let d_branch = branch_gradient(pool, work.branch, work.dx, drop(Site::MlpBranch(i)));
-        gelu_forward(pool, work.gelu, a.fc);
         bias_backward(pool, dw.mlp_c_proj_bias, d_branch);
-        let (gelu, d_branch) = (Mat::new(work.gelu, n, f), Mat::new(d_branch, n, d));
-        matmul(pool, dw.mlp_c_proj_weight, gelu.t(), d_branch, Epilogue::Accumulate);
+        let d_branch = Mat::new(d_branch, n, d);
         let d_fc = &mut work.d_wide[..n * f];
         let c_proj = Mat::new(w.mlp_c_proj_weight, f, d);
-        matmul(pool, d_fc, d_branch, c_proj.t(), Epilogue::GeluBackward { pre: a.fc });
+        matmul_gelu_backward(pool, d_fc, work.gelu, d_branch, c_proj.t(), a.fc);
+        let gelu = Mat::new(work.gelu, n, f);
+        matmul(pool, dw.mlp_c_proj_weight, gelu.t(), d_branch, Epilogue::Accumulate);
         layernorm_forward(
             pool,
             work.normed,

@@ -17,28 +17,26 @@ pub(super) fn of_pass(model: &Gpt2, b: usize, t: usize, pass: Pass) -> Scratch {
     let dims = &model.dims;
     let (n, rows, train) = (b * t, head_loss_scratch(b * t, 1), pass == Pass::Train);
     let head = (rows, (dims.n_embd, dims.vocab_size));
-    let mut shared = 0;
+    let attention = model.attention_dims(b, t);
+    let mut scratch = Scratch {
+        shared: 0,
+        a_thread: attention_forward_scratch(attention.dh),
+    };
+    let mut product = |m, n, k| scratch.a_thread = scratch.a_thread.max(matmul_scratch(m, n, k));
     for (rows, (inputs, outputs)) in linears(dims).into_iter().map(|sizes| (n, sizes)).chain([head]) {
-        shared = shared.max(matmul_scratch(rows, outputs, inputs));
+        product(rows, outputs, inputs);
         if train {
-            let backward = [
-                matmul_scratch(rows, inputs, outputs),
-                matmul_scratch(inputs, outputs, rows),
-                matmul_scratch(outputs, inputs, rows),
-            ];
-            shared = shared.max(backward[0]).max(backward[1]).max(backward[2]);
+            product(rows, inputs, outputs);
+            product(inputs, outputs, rows);
+            product(outputs, inputs, rows);
         }
     }
-    let attention = model.attention_dims(b, t);
-    let mut a_thread = attention_forward_scratch(attention.dh);
     if train {
         let widest = dims.n_inner.max(3 * dims.n_embd);
-        shared = shared
-            .max(layernorm_backward_scratch(n, dims.n_embd))
-            .max(bias_backward_scratch(n, widest));
-        a_thread = a_thread.max(attention_backward_scratch(attention));
+        scratch.shared = layernorm_backward_scratch(n, dims.n_embd).max(bias_backward_scratch(n, widest));
+        scratch.a_thread = scratch.a_thread.max(attention_backward_scratch(attention));
     }
-    Scratch { shared, a_thread }
+    scratch
 }
 
 /// Of a prompt's chunk of `t` tokens and of single tokens after it, with up to `keys` tokens seen.
@@ -49,7 +47,7 @@ pub(super) fn of_decode(model: &Gpt2, t: usize, keys: usize) -> Scratch {
     for (inputs, outputs) in linears(&model.dims) {
         scratch.shared = scratch.shared.max(matvec_scratch(few, outputs, inputs));
         if t > MATVEC_ROWS {
-            scratch.shared = scratch.shared.max(matmul_scratch(t, outputs, inputs));
+            scratch.a_thread = scratch.a_thread.max(matmul_scratch(t, outputs, inputs));
         }
     }
     let ((chunk, chunk_thread), (one, one_thread)) = (
@@ -57,6 +55,6 @@ pub(super) fn of_decode(model: &Gpt2, t: usize, keys: usize) -> Scratch {
         attention_cached_scratch(1, keys, h, dh),
     );
     scratch.shared += chunk.max(one);
-    scratch.a_thread = chunk_thread.max(one_thread);
+    scratch.a_thread = scratch.a_thread.max(chunk_thread).max(one_thread);
     scratch
 }
