@@ -7,7 +7,7 @@
 
 use foretoken::formats::{json, safetensors};
 use foretoken::kernels::Pool;
-use foretoken::model::{Arena, Batch, Model, Pass, gpt2::Gpt2, init, load, registry};
+use foretoken::model::{Batch, Lanes, Model, Pass, gpt2::Gpt2, init, load, registry};
 use foretoken::train::{GradientTree, Hyperparameters, Optimizer, resident_memory};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -66,8 +66,8 @@ fn main() -> Result<(), Error> {
     let pool = Pool::new(threads)?;
     let (table, mut losses) = (model.params(), vec![0.0; b * t]);
     let mut optimizer = Optimizer::new(table)?;
-    let mut gradients = GradientTree::new(table, 1)?;
-    let mut arena = Arena::new(model.activations(b, t, Pass::Train))?;
+    let mut lanes = Lanes::new(&*model, b, t, Pass::Train)?;
+    let mut gradients = GradientTree::new(table, lanes.len())?;
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps {
         let (ids, targets) = window(step, b, t, dims.vocab_size);
@@ -78,9 +78,10 @@ fn main() -> Result<(), Error> {
             targets: &targets,
         };
         let begun = Instant::now();
-        gradients.add(&pool, |gradient| {
+        gradients.add(&pool, lanes.len(), |gradients| {
             let scale = 1.0 / (b * t) as f32;
-            model.losses_and_gradients(&pool, &weights, gradient, &mut arena, &batch, scale, None, &mut losses);
+            let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
+            lanes.losses_and_gradients(&pool, &*model, &weights, gradients, &batch, scale, None, &mut losses);
         });
         gradients.finish(&pool, |gradient| {
             optimizer.step(&pool, table, &mut weights, gradient, LR, &ADAMW);

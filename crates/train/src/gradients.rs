@@ -1,24 +1,24 @@
-//! The gradient of a global batch: a fixed binary tree over its micro-batches, so that one machine and, later, 2, 4 or 8
-//! give the same bits.
+//! The gradient of a global batch: a fixed binary tree over the lanes of its micro-batches, so that one machine and, later,
+//! 2, 4 or 8 give the same bits.
 
-use foretoken_kernels::{Buffer, Pool, add_in_place, zero};
+use foretoken_kernels::{Buffer, Pool, add_in_place};
 use foretoken_model::{Error, ParamTable};
 
-/// Folds micro-batch gradients: neighbours first, then pairs of pairs; what has no partner waits for the end.
+/// Folds gradients: neighbours first, then pairs of pairs; what has no partner waits for the end.
 #[derive(Debug)]
 pub struct GradientTree {
-    /// Sums that wait for their partner, and over how many micro-batches: falling powers of two.
+    /// Sums that wait for their partner, and over how many gradients: falling powers of two.
     waiting: Vec<(usize, Buffer)>,
     spare: Vec<Buffer>,
 }
 
 impl GradientTree {
-    /// Memory for `micro_batches` a step.
+    /// Memory for `gradients` a step: those of every lane of every micro-batch.
     ///
     /// # Errors
     /// The allocator refuses.
-    pub fn new(table: &ParamTable, micro_batches: usize) -> Result<Self, Error> {
-        let spare = (0..Self::buffers(micro_batches))
+    pub fn new(table: &ParamTable, gradients: usize) -> Result<Self, Error> {
+        let spare = (0..Self::buffers(gradients))
             .map(|_| table.zeros("gradients"))
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -27,27 +27,30 @@ impl GradientTree {
         })
     }
 
-    /// Buffers that `micro_batches` need: 1 + floor(log2 n).
-    pub fn buffers(micro_batches: usize) -> usize {
-        1 + micro_batches.max(1).ilog2() as usize
+    /// Buffers that `gradients` need: 1 + floor(log2 n).
+    pub fn buffers(gradients: usize) -> usize {
+        1 + gradients.max(1).ilog2() as usize
     }
 
-    /// Runs `micro_batch` on zeroed gradients, and folds what it leaves.
+    /// Runs `micro_batch` on the gradients of its `lanes`, which it overwrites, and folds what it leaves.
     ///
     /// # Panics
-    /// After more micro-batches than memory was made for.
-    pub fn add(&mut self, pool: &Pool, micro_batch: impl FnOnce(&mut [f32])) {
-        let mut sum = self.spare.pop().expect("memory for every micro-batch");
-        zero(pool, &mut sum);
-        micro_batch(&mut sum);
-        let mut count = 1;
-        while self.waiting.last().is_some_and(|(waiting, _)| *waiting == count) {
-            let (_, mut left) = self.waiting.pop().expect("it was just there");
-            add_in_place(pool, &mut left, &sum);
-            self.spare.push(std::mem::replace(&mut sum, left));
-            count *= 2;
+    /// After more gradients than memory was made for, and with more than two lanes.
+    pub fn add(&mut self, pool: &Pool, lanes: usize, micro_batch: impl FnOnce(&mut [Buffer])) {
+        assert!(lanes <= 2, "a pair is what a binary counter takes at once");
+        let rest = self.spare.len().checked_sub(lanes).expect("memory for every gradient");
+        let mut sums = self.spare.split_off(rest);
+        micro_batch(&mut sums);
+        for mut sum in sums {
+            let mut count = 1;
+            while self.waiting.last().is_some_and(|(waiting, _)| *waiting == count) {
+                let (_, mut left) = self.waiting.pop().expect("it was just there");
+                add_in_place(pool, &mut left, &sum);
+                self.spare.push(std::mem::replace(&mut sum, left));
+                count *= 2;
+            }
+            self.waiting.push((count, sum));
         }
-        self.waiting.push((count, sum));
     }
 
     /// The gradient of all that was added; the tree is empty again at the next [`GradientTree::add`].
@@ -79,16 +82,27 @@ mod tests {
         let model = registry::from_config(&config).unwrap();
         let pool = Pool::new(2).unwrap();
         let value = |i: usize| 1.0 + 0.1 * i as f32 + if i % 3 == 0 { 1e7 } else { 0.0 };
-        let fold = |n: usize| {
+        let fold_lanes = |n: usize, lanes: usize| {
             let mut tree = GradientTree::new(model.params(), n).unwrap();
             let mut result = 0.0;
             for _ in 0..2 {
-                (0..n).for_each(|i| tree.add(&pool, |g| g.fill(value(i))));
+                for first in (0..n).step_by(lanes) {
+                    tree.add(&pool, lanes, |lanes| {
+                        lanes
+                            .iter_mut()
+                            .enumerate()
+                            .for_each(|(lane, g)| g.fill(value(first + lane)));
+                    });
+                }
                 tree.finish(&pool, |g| result = g[5]);
             }
             result
         };
+        let fold = |n| fold_lanes(n, 1);
         let v = value;
+        for n in (2..=16).step_by(2) {
+            assert_eq!(fold_lanes(n, 2), fold(n), "{n} gradients in pairs");
+        }
         assert_eq!(fold(1), v(0));
         assert_eq!(fold(2), v(0) + v(1));
         assert_eq!(fold(3), (v(0) + v(1)) + v(2));

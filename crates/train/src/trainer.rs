@@ -6,7 +6,7 @@ use crate::gradients::GradientTree;
 use crate::optimizer::{Optimizer, Update};
 use crate::tokens::{Tokens, Window};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Arena, Batch, DropoutSeed, Model, Pass, init};
+use foretoken_model::{Batch, DropoutSeed, Lanes, Model, Pass, init};
 
 /// What changes while a model trains. Everything else is the [`RunConfig`] and the data.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Trainer {
     pub skipped_in_a_row: u64,
     config: RunConfig,
     gradients: GradientTree,
-    arena: Arena,
+    lanes: Lanes,
     window: Window,
     losses: Vec<f32>,
 }
@@ -50,8 +50,8 @@ impl Trainer {
         let table = model.params();
         let weights = init(table, config.seed)?;
         let optimizer = Optimizer::new(table)?;
-        let gradients = GradientTree::new(table, config.grad_accum)?;
-        let arena = Arena::new(model.activations(config.b(), config.t(), Pass::Train))?;
+        let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train)?;
+        let gradients = GradientTree::new(table, config.grad_accum * lanes.len())?;
         let losses = vec![0.0; config.b() * config.t()];
         Ok(Self {
             model,
@@ -62,7 +62,7 @@ impl Trainer {
             skipped_in_a_row: 0,
             config,
             gradients,
-            arena,
+            lanes,
             window: Window::default(),
             losses,
         })
@@ -89,10 +89,11 @@ impl Trainer {
                 seed: self.config.seed,
                 micro_batch: index as u32,
             });
-            let (model, weights, arena, losses) = (&self.model, &self.weights, &mut self.arena, &mut self.losses);
-            self.gradients.add(pool, |gradients| {
+            let (model, weights, lanes, losses) = (&*self.model, &self.weights, &mut self.lanes, &mut self.losses);
+            self.gradients.add(pool, lanes.len(), |gradients| {
                 let scale = (1.0 / count) as f32;
-                model.losses_and_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
+                let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
+                lanes.losses_and_gradients(pool, model, weights, gradients, &batch, scale, dropout, losses);
             });
             total += sum(&self.losses);
         }
@@ -133,8 +134,8 @@ impl Trainer {
                 ids: &self.window.ids,
                 targets: &self.window.targets,
             };
-            self.model
-                .losses(pool, &self.weights, &mut self.arena, &batch, &mut self.losses);
+            self.lanes
+                .losses(pool, &*self.model, &self.weights, &batch, &mut self.losses);
             total += sum(&self.losses);
         }
         Ok(total / (self.config.eval_batches * b * t) as f64)

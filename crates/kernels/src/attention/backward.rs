@@ -1,11 +1,10 @@
 //! Backward: one task a sequence and head, so that every gradient has one owner.
 
-use super::forward::mask;
 use super::small::{Left, small};
-use super::{AttentionDims, TILE, copy_scaled, drop_number, transpose_scaled};
+use super::{AttentionDims, ByKey, ByQuery, Causal, Scores, TILE, drop_number, rows_in_vectors, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, exp, load, simd_fn, store};
+use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
 
 /// dqkv (B,T,3d) from dout (B,T,d) and what the forward saw and left: qkv, out, lse.
 ///
@@ -86,18 +85,18 @@ simd_fn! {
         let column = head * dh;
         let rows = |first: usize| TILE.min(t - first);
 
-        dq.fill(0.0);
-        lse.fill(0.0);
-        dsum.fill(0.0);
+        // Where there are more tiles, copies are made once and read often, and rows far apart crowd each other.
+        let direct = t <= TILE;
+        lse[t..].fill(0.0);
+        dsum[t..].fill(0.0);
         lse[..t].copy_from_slice(&saved.lse[bh * t..(bh + 1) * t]);
         for first in (0..t).step_by(TILE) {
             let n = (rows(first), dh);
             let from_q = &saved.qkv[(seq * t + first) * 3 * d + column..];
             let from_o = (seq * t + first) * d + column;
-            transpose_scaled(&mut qt[first * dh..], TILE, from_q, 3 * d, n, dims.scale());
-            transpose_scaled(&mut dot[first * dh..], TILE, &saved.dout[from_o..], d, n, 1.0);
-            copy_scaled(&mut q[first * wide..], wide, from_q, 3 * d, n, dims.scale());
-            copy_scaled(&mut dout[first * wide..], wide, &saved.dout[from_o..], d, n, 1.0);
+            let from_dout = &saved.dout[from_o..];
+            transpose_scaled::<S>(&mut qt[first * dh..], from_q, 3 * d, n, dims.scale());
+            transpose_scaled::<S>(&mut dot[first * dh..], from_dout, d, n, 1.0);
             for i in 0..n.0 {
                 let at = from_o + i * d;
                 let (dout, out) = (&saved.dout[at..at + dh], &saved.out[at..at + dh]);
@@ -108,26 +107,29 @@ simd_fn! {
                 dsum[first + i] = S::sum(sum);
             }
         }
+        let first_row = (seq * t * 3 * d + column, seq * t * d + column);
+        let q_rows = rows_in_vectors::<S>(q, &saved.qkv[first_row.0..], 3 * d, (t, dh), direct);
+        let dout_rows = rows_in_vectors::<S>(dout, &saved.dout[first_row.1..], d, (t, dh), direct);
         for key in (0..t).step_by(TILE) {
             let count = rows(key);
             let at = (seq * t + key) * 3 * d + column;
-            copy_scaled(k, wide, &saved.qkv[at + d..], 3 * d, (count, dh), 1.0);
-            copy_scaled(v, wide, &saved.qkv[at + 2 * d..], 3 * d, (count, dh), 1.0);
-            dk.fill(0.0);
-            dv.fill(0.0);
+            let (k, k_row) = rows_in_vectors::<S>(k, &saved.qkv[at + d..], 3 * d, (count, dh), direct);
+            let (v, v_row) = rows_in_vectors::<S>(v, &saved.qkv[at + 2 * d..], 3 * d, (count, dh), direct);
             for first in (key..t).step_by(TILE) {
                 let queries = rows(first);
+                let causal = Causal { ahead: (first - key) as isize, keys: count, queries };
                 let (qt, dot) = (&qt[first * dh..], &dot[first * dh..]);
-                let (q, dout) = (&q[first * wide..], &dout[first * wide..]);
-                small::<S>((count, TILE, dh), Left { data: k, row: wide, step: 1 }, (qt, TILE), (s, TILE), false);
-                small::<S>((count, TILE, dh), Left { data: v, row: wide, step: 1 }, (dot, TILE), (ds, TILE), false);
-                if first == key {
-                    mask::<S>(s, count, key, first);
-                }
+                let (q, dout) = (&q_rows.0[first * q_rows.1..], &dout_rows.0[first * dout_rows.1..]);
+                let by_row = |data, row| Left { data, row, step: 1 };
+                let across = (count, TILE);
+                small::<S>(across, Scores(causal, dh), by_row(k, k_row), (qt, TILE), (s, TILE), false);
+                small::<S>(across, Scores(causal, dh), by_row(v, v_row), (dot, TILE), (ds, TILE), false);
+                causal.mask(s, f32::NEG_INFINITY);
+                causal.mask(ds, 0.0);
                 // P and dS; with dropout the P that met V is the dropped one, and dP passes through the same mask.
                 for j in 0..count {
                     let factors = saved.dropout.map(|dropout| dropout.run(drop_number(&dims, bh, first, key + j)));
-                    for i in (0..TILE).step_by(LANES) {
+                    for i in (causal.hidden(j) / LANES * LANES..TILE).step_by(LANES) {
                         let at = j * TILE + i;
                         let p = exp::<S>(S::sub(load::<S>(&s[at..]), load::<S>(&lse[first + i..])));
                         let mut dp = load::<S>(&ds[at..]);
@@ -141,17 +143,18 @@ simd_fn! {
                         store::<S>(&mut s[at..], met);
                     }
                 }
-                let by_query = |data| Left { data, row: TILE, step: 1 };
-                small::<S>((count, wide, queries), by_query(&*s), (dout, wide), (dv, wide), true);
-                small::<S>((count, wide, queries), by_query(&*ds), (q, wide), (dk, wide), true);
+                let keys = (count, wide);
+                small::<S>(keys, ByKey(causal), by_row(s, TILE), (dout, dout_rows.1), (dv, wide), first > key);
+                small::<S>(keys, ByKey(causal), by_row(ds, TILE), (q, q_rows.1), (dk, wide), first > key);
                 let dq = &mut dq[first * wide..];
-                small::<S>((queries, wide, count), Left { data: ds, row: 1, step: TILE }, (k, wide), (dq, wide), true);
+                let by_query = Left { data: ds, row: 1, step: TILE };
+                small::<S>((queries, wide), ByQuery(causal), by_query, (k, k_row), (dq, wide), key > 0);
             }
             for j in 0..count {
                 let at = at + j * 3 * d;
                 // SAFETY: these columns of every row belong to this head's task.
                 unsafe {
-                    dqkv.range(at + d, at + d + dh).copy_from_slice(&dk[j * wide..j * wide + dh]);
+                    scale_to::<S>(dqkv.range(at + d, at + d + dh), &dk[j * wide..], dims.scale());
                     dqkv.range(at + 2 * d, at + 2 * d + dh).copy_from_slice(&dv[j * wide..j * wide + dh]);
                 }
             }
@@ -159,8 +162,15 @@ simd_fn! {
         for i in 0..t {
             let at = (seq * t + i) * 3 * d + column;
             // SAFETY: as above.
-            let to = unsafe { dqkv.range(at, at + dh) };
-            to.iter_mut().zip(&dq[i * wide..]).for_each(|(to, x)| *to = dims.scale() * x);
+            scale_to::<S>(unsafe { dqkv.range(at, at + dh) }, &dq[i * wide..], dims.scale());
         }
+    }
+}
+
+/// to = factor * from, as far as `to` goes.
+#[inline(always)]
+fn scale_to<S: Simd>(to: &mut [f32], from: &[f32], factor: f32) {
+    for c in (0..to.len()).step_by(LANES) {
+        store::<S>(&mut to[c..], S::mul(S::splat(factor), load::<S>(&from[c..])));
     }
 }

@@ -1,7 +1,7 @@
 //! Forward: one task a tile of 64 queries of one sequence and head.
 
 use super::small::{Left, small};
-use super::{AttentionDims, TILE, copy_scaled, drop_number, transpose_scaled};
+use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, rows_in_vectors, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
@@ -92,8 +92,8 @@ struct Job {
 
 /// Floats of scratch memory that the forward takes on each thread, for heads of width `dh`.
 pub fn attention_forward_scratch(dh: usize) -> usize {
-    // Qᵀ and Oᵀ (dh,64), K and V (64,dh), Sᵀ (64,64), m, l and the correction (64).
-    4 * dh * TILE + TILE * TILE + 3 * TILE
+    // Qᵀ (dh,64); O, K and V (64,dh) in whole vectors; Sᵀ (64,64); m, l and the correction (64).
+    dh * TILE + 3 * dh.next_multiple_of(LANES) * TILE + TILE * TILE + 3 * TILE
 }
 
 simd_fn! {
@@ -104,35 +104,40 @@ simd_fn! {
         let AttentionDims { t, h, dh, .. } = dims;
         let (seq, head) = (bh / h, bh % h);
         let queries = TILE.min(t - first);
+        let wide = dh.next_multiple_of(LANES);
         let (qt, scratch) = scratch.split_at_mut(dh * TILE);
-        let (ot, scratch) = scratch.split_at_mut(dh * TILE);
-        let (k, scratch) = scratch.split_at_mut(dh * TILE);
-        let (v, scratch) = scratch.split_at_mut(dh * TILE);
+        let (o, scratch) = scratch.split_at_mut(wide * TILE);
+        let (k_copy, scratch) = scratch.split_at_mut(wide * TILE);
+        let (v_copy, scratch) = scratch.split_at_mut(wide * TILE);
         let (s, scratch) = scratch.split_at_mut(TILE * TILE);
         let (m, scratch) = scratch.split_at_mut(TILE);
         let (l, correction) = scratch.split_at_mut(TILE);
         let column = head * dh;
         let q = &input.q[(seq * t + first) * input.q_row + column..];
-        transpose_scaled(qt, TILE, q, input.q_row, (queries, dh), dims.scale());
-        ot.fill(0.0);
+        transpose_scaled::<S>(qt, q, input.q_row, (queries, dh), dims.scale());
         m.fill(f32::NEG_INFINITY);
         l.fill(0.0);
         // Keys up to the last query's own.
-        let seen = input.past + first + queries;
-        for key in (0..seen.min(keys)).step_by(TILE) {
+        let seen = (input.past + first + queries).min(keys);
+        for key in (0..seen).step_by(TILE) {
             let count = TILE.min(seen - key);
             let row = (seq * keys + key) * input.kv_row + head * input.kv_head;
-            copy_scaled(k, dh, &input.k[row..], input.kv_row, (count, dh), 1.0);
-            copy_scaled(v, dh, &input.v[row..], input.kv_row, (count, dh), 1.0);
-            small::<S>((count, TILE, dh), Left { data: k, row: dh, step: 1 }, (qt, TILE), (s, TILE), false);
-            if key + count > input.past + first + 1 {
-                mask::<S>(s, count, key, input.past + first);
-            }
-            soften::<S>(s, count, m, l, correction);
-            for line in ot.chunks_exact_mut(TILE) {
-                for i in (0..TILE).step_by(LANES) {
-                    let scaled = S::mul(load::<S>(&line[i..]), load::<S>(&correction[i..]));
-                    store::<S>(&mut line[i..], scaled);
+            // Where there are more tiles, rows far apart would crowd each other out of the first-level cache.
+            let direct = seen <= TILE;
+            let (k, k_row) = rows_in_vectors::<S>(k_copy, &input.k[row..], input.kv_row, (count, dh), direct);
+            let (v, v_row) = rows_in_vectors::<S>(v_copy, &input.v[row..], input.kv_row, (count, dh), direct);
+            let causal = Causal { ahead: (input.past + first) as isize - key as isize, keys: count, queries };
+            small::<S>(
+                (count, TILE), Scores(causal, dh), Left { data: k, row: k_row, step: 1 }, (qt, TILE), (s, TILE), false,
+            );
+            causal.mask(s, f32::NEG_INFINITY);
+            soften::<S>(s, causal, m, l, correction);
+            if key > 0 {
+                for (line, &correction) in o.chunks_exact_mut(wide).zip(&*correction) {
+                    for c in (0..wide).step_by(LANES) {
+                        let scaled = S::mul(load::<S>(&line[c..]), S::splat(correction));
+                        store::<S>(&mut line[c..], scaled);
+                    }
                 }
             }
             if let Some(dropout) = &dropout {
@@ -144,7 +149,9 @@ simd_fn! {
                     }
                 }
             }
-            small::<S>((dh, TILE, count), Left { data: v, row: 1, step: dh }, (s, TILE), (ot, TILE), true);
+            small::<S>(
+                (queries, wide), ByQuery(causal), Left { data: s, row: 1, step: TILE }, (v, v_row), (o, wide), key > 0,
+            );
         }
         // SAFETY: these rows of this head belong to this task.
         let lse = unsafe { lse.range(bh * t + first, bh * t + first + queries) };
@@ -153,28 +160,20 @@ simd_fn! {
             let at = (seq * t + first + i) * dims.d() + column;
             // SAFETY: as above.
             let row = unsafe { out.range(at, at + dh) };
-            let inverse = 1.0 / l[i];
-            for c in 0..dh {
-                row[c] = ot[c * TILE + i] * inverse;
+            let inverse = S::splat(1.0 / l[i]);
+            for c in (0..dh).step_by(LANES) {
+                store::<S>(&mut row[c..], S::mul(load::<S>(&o[i * wide + c..]), inverse));
             }
         }
-    }
-}
-
-/// Keys after the query get no weight: Sᵀ[j][i] = -inf where key + j > query + i.
-#[inline(always)]
-pub(super) fn mask<S: Simd>(s: &mut [f32], count: usize, key: usize, query: usize) {
-    for j in 0..count {
-        let hidden = (key + j).saturating_sub(query).min(TILE);
-        s[j * TILE..j * TILE + hidden].fill(f32::NEG_INFINITY);
     }
 }
 
 /// The online softmax of a tile: S becomes exp(S - m) with the new maximum m, l its sum, `correction` what earlier tiles
 /// are multiplied with.
 #[inline(always)]
-fn soften<S: Simd>(s: &mut [f32], count: usize, m: &mut [f32], l: &mut [f32], correction: &mut [f32]) {
+fn soften<S: Simd>(s: &mut [f32], causal: Causal, m: &mut [f32], l: &mut [f32], correction: &mut [f32]) {
     for i in (0..TILE).step_by(LANES) {
+        let count = causal.seen(i + LANES - 1);
         let before = load::<S>(&m[i..]);
         let mut now = before;
         for j in 0..count {

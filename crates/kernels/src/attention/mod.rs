@@ -11,6 +11,10 @@ mod forward;
 mod reference;
 pub(crate) mod small;
 
+use crate::simd::{LANES, Simd, load, store};
+use small::Part;
+use std::ops::Range;
+
 pub use backward::{attention_backward, attention_backward_scratch};
 pub use cached::{attention_cached, attention_cached_scratch};
 pub use forward::{attention_forward, attention_forward_scratch};
@@ -54,41 +58,142 @@ fn drop_number(dims: &AttentionDims, bh: usize, i: usize, j: usize) -> u64 {
     ((bh * dims.t + j) * dims.t.next_multiple_of(TILE) + i) as u64
 }
 
-/// dst[c][r] = factor * src[r][c]: `rows` rows of `cols`, columns past `rows` up to `dst_stride` as zeros.
-fn transpose_scaled(
-    dst: &mut [f32],
-    dst_stride: usize,
-    src: &[f32],
-    src_stride: usize,
-    (rows, cols): (usize, usize),
-    factor: f32,
-) {
-    for c in 0..cols {
-        let line = &mut dst[c * dst_stride..(c + 1) * dst_stride];
-        for r in 0..rows {
-            line[r] = factor * src[r * src_stride + c];
-        }
-        line[rows..].fill(0.0);
+/// The causal cut of a tile of scores, keys down and queries across: query `i` sees keys up to `i + ahead`.
+#[derive(Clone, Copy)]
+struct Causal {
+    /// Place of the first query less that of the first key; negative where the tile begins past it, in a prompt's chunk.
+    ahead: isize,
+    /// Keys of the tile.
+    keys: usize,
+    /// Queries of the tile.
+    queries: usize,
+}
+
+/// The product that makes scores: rows are keys, steps are the `0` columns of a head.
+struct Scores(Causal, usize);
+/// A product whose rows are queries and whose steps are the keys they see.
+struct ByQuery(Causal);
+/// A product whose rows are keys and whose steps are the queries that see them.
+struct ByKey(Causal);
+
+impl Part for Scores {
+    #[inline(always)]
+    fn col(&self, key: usize) -> usize {
+        self.0.hidden(key)
+    }
+    #[inline(always)]
+    fn steps(&self, _key: usize, _rows: usize) -> Range<usize> {
+        0..self.1
     }
 }
 
-/// dst[r][c] = factor * src[r][c]: `rows` rows of `cols`, padded with zeros to `dst_stride`.
-fn copy_scaled(
+impl Part for ByQuery {
+    #[inline(always)]
+    fn col(&self, _query: usize) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn steps(&self, query: usize, rows: usize) -> Range<usize> {
+        0..self.0.seen(query + rows - 1)
+    }
+}
+
+impl Part for ByKey {
+    #[inline(always)]
+    fn col(&self, _key: usize) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn steps(&self, key: usize, _rows: usize) -> Range<usize> {
+        self.0.hidden(key).min(self.0.queries)..self.0.queries
+    }
+}
+
+impl Causal {
+    /// Queries of the tile that do not see key `key`.
+    #[inline(always)]
+    fn hidden(&self, key: usize) -> usize {
+        (key as isize - self.ahead).clamp(0, TILE as isize) as usize
+    }
+
+    /// Keys of the tile that query `query` sees.
+    #[inline(always)]
+    fn seen(&self, query: usize) -> usize {
+        (query as isize + 1 + self.ahead).clamp(0, self.keys as isize) as usize
+    }
+
+    /// Scores that are hidden become `hidden` where their vector has some that are not, and 0 in vectors that nobody reads.
+    #[inline(always)]
+    fn mask(&self, s: &mut [f32], hidden: f32) {
+        for key in (self.ahead + 1).max(0) as usize..self.keys {
+            let cut = self.hidden(key);
+            let line = &mut s[key * TILE..key * TILE + cut];
+            let (skipped, partly) = line.split_at_mut(cut / LANES * LANES);
+            skipped.fill(0.0);
+            partly.fill(hidden);
+        }
+    }
+}
+
+/// dst[c][r] = factor * src[r][c]: `rows` rows of `cols`, columns past `rows` up to [`TILE`] as zeros.
+#[inline(always)]
+fn transpose_scaled<S: Simd>(
     dst: &mut [f32],
-    dst_stride: usize,
     src: &[f32],
     src_stride: usize,
     (rows, cols): (usize, usize),
     factor: f32,
 ) {
-    for r in 0..rows {
-        let line = &mut dst[r * dst_stride..(r + 1) * dst_stride];
-        line[..cols]
-            .iter_mut()
-            .zip(&src[r * src_stride..r * src_stride + cols])
-            .for_each(|(d, s)| *d = factor * s);
-        line[cols..].fill(0.0);
+    assert!(rows <= TILE && dst.len() >= cols * TILE);
+    let (whole_rows, whole_cols) = (rows / S::SQUARE * S::SQUARE, cols / S::SQUARE * S::SQUARE);
+    assert!(src.len() >= rows.saturating_sub(1) * src_stride + cols);
+    for r in (0..whole_rows).step_by(S::SQUARE) {
+        for c in (0..whole_cols).step_by(S::SQUARE) {
+            // SAFETY: a square of these rows and columns lies in `src`, and one of lines in `dst`.
+            unsafe {
+                let line = |l: usize| src.as_ptr().add((r + l) * src_stride + c);
+                S::transpose(line, dst.as_mut_ptr().add(c * TILE + r), TILE);
+            }
+        }
     }
+    let factors = S::splat(factor);
+    for c in 0..cols {
+        let line = &mut dst[c * TILE..(c + 1) * TILE];
+        for r in if c < whole_cols { whole_rows..rows } else { 0..rows } {
+            line[r] = src[r * src_stride + c];
+        }
+        line[rows..].fill(0.0);
+        for i in (0..TILE).step_by(LANES) {
+            let scaled = S::mul(factors, load::<S>(&line[i..]));
+            store::<S>(&mut line[i..], scaled);
+        }
+    }
+}
+
+/// `rows` rows of `cols` that may be the right side of a small product: `src` itself where it is `direct`, else a copy in
+/// `dst`, padded with zeros to whole vectors. Gives the rows and the floats from one to the next.
+#[inline(always)]
+fn rows_in_vectors<'a, S: Simd>(
+    dst: &'a mut [f32],
+    src: &'a [f32],
+    src_stride: usize,
+    (rows, cols): (usize, usize),
+    direct: bool,
+) -> (&'a [f32], usize) {
+    let wide = cols.next_multiple_of(LANES);
+    if direct && wide == cols {
+        return (src, src_stride);
+    }
+    for r in 0..rows {
+        let (line, from) = (
+            &mut dst[r * wide..(r + 1) * wide],
+            &src[r * src_stride..r * src_stride + cols],
+        );
+        for c in (0..cols).step_by(LANES) {
+            store::<S>(&mut line[c..], load::<S>(&from[c..]));
+        }
+    }
+    (dst, wide)
 }
 
 #[cfg(test)]

@@ -10,37 +10,60 @@ pub(super) struct Left<'a> {
     pub(super) step: usize,
 }
 
+/// Which part of a small product is wanted, by the row of C: the rest is not computed, or adds nothing.
+pub(super) trait Part {
+    /// First column of C.
+    fn col(&self, row: usize) -> usize;
+    /// Steps of the reduction, for `rows` rows of C from `row` on.
+    fn steps(&self, row: usize, rows: usize) -> std::ops::Range<usize>;
+}
+
+/// All of it.
+impl Part for std::ops::RangeTo<usize> {
+    #[inline(always)]
+    fn col(&self, _row: usize) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn steps(&self, _row: usize, _rows: usize) -> std::ops::Range<usize> {
+        0..self.end
+    }
+}
+
 /// C (m, n) = or += A (m, k) B (k, n), with n a multiple of sixteen; rows of B and C lie `b.1` and `c.1` floats apart.
 #[inline(always)]
 pub(super) fn small<S: Simd>(
-    (m, n, k): (usize, usize, usize),
+    (m, n): (usize, usize),
+    part: impl Part,
     a: Left<'_>,
     b: (&[f32], usize),
     c: (&mut [f32], usize),
     accumulate: bool,
 ) {
-    if m == 0 || n == 0 || k == 0 {
-        return;
-    }
     assert!(n % LANES == 0 && n <= b.1 && n <= c.1);
-    assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.step);
-    assert!(b.0.len() >= (k - 1) * b.1 + n && c.0.len() >= (m - 1) * c.1 + n);
     let mut i = 0;
     while i < m {
         let rows = S::SMALL_ROWS.min(m - i);
-        let mut j = 0;
-        while j < n {
+        let steps = part.steps(i, rows);
+        let depth = steps.len();
+        let first = steps.start;
+        let mut j = part.col(i) / LANES * LANES;
+        if depth > 0 && j < n {
+            assert!(a.data.len() > (i + rows - 1) * a.row + (first + depth - 1) * a.step);
+            assert!(b.0.len() >= (first + depth - 1) * b.1 + n && c.0.len() >= (i + rows - 1) * c.1 + n);
+        }
+        while depth > 0 && j < n {
             let vectors = S::NV.min((n - j) / LANES);
             // SAFETY: the assertions above cover every element of the three operands.
             unsafe {
                 S::small(&SmallTile {
                     rows,
                     vectors,
-                    depth: k,
-                    a: a.data.as_ptr().add(i * a.row),
+                    depth,
+                    a: a.data.as_ptr().add(i * a.row + first * a.step),
                     a_row: a.row,
                     a_step: a.step,
-                    b: b.0.as_ptr().add(j),
+                    b: b.0.as_ptr().add(first * b.1 + j),
                     b_step: b.1,
                     c: c.0.as_mut_ptr().add(i * c.1 + j),
                     c_row: c.1,

@@ -20,7 +20,7 @@ pub(crate) mod tile;
 pub use reference::{linear_backward_reference, linear_reference, matmul_reference};
 
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, simd_fn};
+use crate::simd::simd_fn;
 use cut::{Cut, MAX_SLOTS};
 use pack::pack_panels;
 use tile::{Output, Tile};
@@ -231,15 +231,7 @@ simd_fn! {
                 } else {
                     (from, a.row_stride, a.col_stride)
                 };
-                let panels = cols.len().div_ceil(S::NR);
-                // Lines of the rows that the next tiles read, shared out among the panels of these.
-                let lines = depth.div_ceil(LANES);
-                let share = if a_row == 1 { 0 } else { (S::MR * lines).div_ceil(panels) };
                 for (panel, col) in cols.clone().step_by(S::NR).enumerate() {
-                    for line in panel * share..(panel + 1) * share {
-                        let at = (S::MR + line / lines) * a_row + line % lines * LANES;
-                        S::prefetch_l2(a_data.as_ptr().wrapping_add(at));
-                    }
                     let tile = Tile {
                         a: a_data,
                         a_row,

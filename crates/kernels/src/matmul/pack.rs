@@ -31,11 +31,11 @@ fn pack_panel<S: Simd>(
         return;
     }
     assert_eq!(step_stride, 1, "one stride of a packed operand is 1");
-    // Squares of 8x8 keep both sides in the first-level cache; the tail goes one by one.
-    let full = if S::TRANSPOSE8 && lines == width {
-        depth.saturating_sub(1) / 8 * 8
-    } else {
-        0
+    // Squares keep both sides in the first-level cache; the tail goes one by one.
+    let full = match lines == width {
+        true if width % S::SQUARE == 0 => depth / S::SQUARE * S::SQUARE,
+        true => depth.saturating_sub(1) / S::SQUARE * S::SQUARE,
+        false => 0,
     };
     if full > 0 {
         pack_squares::<S>(dst, src, width, full, line_stride);
@@ -48,22 +48,22 @@ fn pack_panel<S: Simd>(
     }
 }
 
-/// Transposes lines in 8x8 squares. A last square that is narrower than 8 is stored 8 wide all the same: what it spills
-/// lies in the next step's first lines, which are written later (lines go from last to first within 8 steps), and the
-/// last step is left to the caller.
+/// Transposes lines in squares. The last square of a width that is no multiple is stored whole all the same: what it
+/// spills lies in the next step's first lines, which are written later (lines go from last to first within a square of
+/// steps, and a square's steps in order), and the last step is left to the caller.
 #[inline(always)]
 fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usize, line_stride: usize) {
-    let squares = width.div_ceil(8);
+    let squares = width.div_ceil(S::SQUARE);
     assert!(src.len() >= (width - 1) * line_stride + depth);
-    assert!(dst.len() >= (depth - 1) * width + squares * 8);
-    for k in (0..depth).step_by(8) {
+    assert!(dst.len() >= (depth - 1) * width + squares * S::SQUARE);
+    for k in (0..depth).step_by(S::SQUARE) {
         for square in (0..squares).rev() {
-            let i = square * 8;
-            // SAFETY: lines past `width` repeat the last one; steps k..k+8 lie in `depth`; the furthest store is the last
-            // square's of step `depth - 1`, inside `dst` by the assertion.
+            let i = square * S::SQUARE;
+            // SAFETY: lines past `width` repeat the last one; steps k.. of a square lie in `depth`; the furthest store is
+            // the last square's of step `depth - 1`, inside `dst` by the assertion.
             unsafe {
                 let line = |l: usize| src.as_ptr().add((i + l).min(width - 1) * line_stride + k);
-                S::transpose8(line, dst.as_mut_ptr().add(k * width + i), width);
+                S::transpose(line, dst.as_mut_ptr().add(k * width + i), width);
             }
         }
     }

@@ -20,12 +20,12 @@ pub(super) fn sum8(v: __m256) -> f32 {
     }
 }
 
-/// [`Simd::transpose8`] with three rounds of shuffles.
+/// [`Simd::transpose`] with three rounds of shuffles.
 ///
 /// # Safety
-/// As [`Simd::transpose8`].
+/// As [`Simd::transpose`].
 #[inline(always)]
-pub(super) unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
+unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
     // SAFETY: the caller's promise; value intrinsics need AVX2, which `simd_fn!` guarantees.
     unsafe {
         let l = |i: usize| _mm256_loadu_ps(line(i));
@@ -117,10 +117,6 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn prefetch_l2(p: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-    }
-    #[inline(always)]
     fn add(a: Self::V, b: Self::V) -> Self::V {
         both!(_mm256_add_ps, a, b)
     }
@@ -194,9 +190,9 @@ impl Simd for Avx2 {
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {
         tile_of_rows!(Avx2, 6, 1, tile, out; 1 2 3 4 5 6);
     }
-    const TRANSPOSE8: bool = true;
+    const SQUARE: usize = 8;
     #[inline(always)]
-    unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
+    unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
         unsafe { transpose8(line, dst, stride) }
     }
     const SMALL_ROWS: usize = 6;

@@ -51,10 +51,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn prefetch_l2(p: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-    }
-    #[inline(always)]
     fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }
@@ -116,10 +112,41 @@ impl Simd for Avx512 {
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {
         tile_of_rows!(Avx512, 14, 2, tile, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     }
-    const TRANSPOSE8: bool = true;
+    const SQUARE: usize = 16;
     #[inline(always)]
-    unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
-        unsafe { super::avx2::transpose8(line, dst, stride) }
+    unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
+        unsafe {
+            let mut r = [_mm512_setzero_ps(); 16];
+            for (l, r) in r.iter_mut().enumerate() {
+                *r = _mm512_loadu_ps(line(l));
+            }
+            // Within quarters of a register: pairs of lines, then fours; after this t[4 g + c] holds steps c, 4 + c,
+            // 8 + c and 12 + c of lines 4 g to 4 g + 3.
+            let mut t = r;
+            for g in 0..4 {
+                let [a, b, c, d] = [r[4 * g], r[4 * g + 1], r[4 * g + 2], r[4 * g + 3]];
+                let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let (low2, high2) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                t[4 * g] = _mm512_shuffle_ps::<0x44>(low, low2);
+                t[4 * g + 1] = _mm512_shuffle_ps::<0xEE>(low, low2);
+                t[4 * g + 2] = _mm512_shuffle_ps::<0x44>(high, high2);
+                t[4 * g + 3] = _mm512_shuffle_ps::<0xEE>(high, high2);
+            }
+            // Then the quarters themselves. Stores go from the first step to the last, as the trait demands.
+            let mut out = t;
+            for c in 0..4 {
+                let (a, b, d, e) = (t[c], t[4 + c], t[8 + c], t[12 + c]);
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b));
+                let (even2, odd2) = (_mm512_shuffle_f32x4::<0x88>(d, e), _mm512_shuffle_f32x4::<0xDD>(d, e));
+                out[c] = _mm512_shuffle_f32x4::<0x88>(even, even2);
+                out[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd, odd2);
+                out[8 + c] = _mm512_shuffle_f32x4::<0xDD>(even, even2);
+                out[12 + c] = _mm512_shuffle_f32x4::<0xDD>(odd, odd2);
+            }
+            for (step, v) in out.into_iter().enumerate() {
+                _mm512_storeu_ps(dst.add(step * stride), v);
+            }
+        }
     }
     const SMALL_ROWS: usize = 8;
     #[inline(always)]

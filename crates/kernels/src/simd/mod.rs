@@ -53,9 +53,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for `VECTORS` vectors from `p` on to be brought near; any address will do.
     #[inline(always)]
     fn prefetch<const VECTORS: usize>(_p: *const f32) {}
-    /// [`Simd::prefetch`] of one vector, only as far as the second-level cache.
-    #[inline(always)]
-    fn prefetch_l2(_p: *const f32) {}
     /// [`Simd::prefetch`] of what will be written.
     #[inline(always)]
     fn prefetch_write<const VECTORS: usize>(_p: *const f32) {}
@@ -89,15 +86,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As [`crate::attention::small::run`].
     unsafe fn small(tile: &SmallTile);
-    /// Whether [`Simd::transpose8`] is there.
-    const TRANSPOSE8: bool = false;
-    /// Transposes eight steps of eight lines to `dst`, eight floats every `stride`.
+    /// Lines and steps that [`Simd::transpose`] transposes at once.
+    const SQUARE: usize = 1;
+    /// Transposes `SQUARE` steps of as many lines to `dst`, one step after another, `stride` floats apart.
     ///
     /// # Safety
-    /// Eight floats must be readable at `line(0)` … `line(7)`, and eight writable at `dst + s * stride` for `s` in 0..8.
+    /// `SQUARE` floats must be readable at every `line(l)`, and as many writable at every `dst + s * stride`, for `l` and
+    /// `s` below `SQUARE`.
     #[inline(always)]
-    unsafe fn transpose8(_line: impl Fn(usize) -> *const f32, _dst: *mut f32, _stride: usize) {
-        unreachable!("guarded by TRANSPOSE8")
+    unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, _stride: usize) {
+        // SAFETY: a square of one float.
+        unsafe { *dst = *line(0) }
     }
 }
 
@@ -151,6 +150,29 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     S::select_lt(x, low, S::splat(0.0), e)
 }
 
+/// 2^x, error below 2 ulp, for x cut at -126 and 126.
+///
+/// 2^n with the nearest integer n, and a polynomial of degree 6 for what is left (Taylor's coefficients, the last one less
+/// what the next terms add on average).
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
+    let x = S::max(S::min(x, S::splat(126.0)), S::splat(-126.0));
+    let n = S::round(x);
+    let r = S::sub(x, n);
+    let mut p = S::splat(1.544_5e-4);
+    for c in [
+        1.333_355_8e-3,
+        9.618_129e-3,
+        5.550_411e-2,
+        2.402_265e-1,
+        std::f32::consts::LN_2,
+        1.0,
+    ] {
+        p = S::fma(p, r, S::splat(c));
+    }
+    S::mul(p, S::pow2(n))
+}
+
 /// Compiles one body for every instruction set and chooses at run time.
 ///
 /// `simd_fn! { pub(crate) fn name[S](args…) -> R { body over S: Simd } }` becomes `fn name(isa: Isa, args…) -> R`.
@@ -196,6 +218,13 @@ mod tests {
         }
     }
     simd_fn! {
+        fn exp2_all[S](out: &mut [f32], x: &[f32]) {
+            for i in (0..x.len()).step_by(LANES) {
+                store::<S>(&mut out[i..], exp2::<S>(load::<S>(&x[i..])));
+            }
+        }
+    }
+    simd_fn! {
         fn total[S](x: &[f32]) -> f32 { S::sum(load::<S>(x)) }
     }
 
@@ -215,6 +244,20 @@ mod tests {
             }
             exp_all(isa, &mut y[..2], &[f32::NEG_INFINITY, -200.0]);
             assert_eq!(&y[..2], [0.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn exp2_is_within_two_ulp_everywhere() {
+        let x: Vec<f32> = (0..20_011).map(|i| -126.0 + i as f32 * (252.0 / 20_010.0)).collect();
+        for isa in Isa::available() {
+            let mut y = vec![0.0; x.len()];
+            exp2_all(isa, &mut y, &x);
+            for (x, y) in x.iter().zip(&y) {
+                let want = f64::from(*x).exp2();
+                let error = (f64::from(*y) - want).abs() / (f64::from(f32::EPSILON) * want);
+                assert!(error <= 2.0, "{isa:?}: 2^{x} = {y}, want {want}: {error} ulp");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Options;
 use crate::contract::{Model, Pass, Scratch};
+use crate::lanes::lanes_of;
 use crate::walk::{Step, Stored};
 use serde::Serialize;
 
@@ -81,16 +82,22 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
             .sum()
     };
     let arena = 4 * model.params().floats() as u64;
-    // Sums of 1, 2, 4, … micro-batches wait for their like: a binary counter of gradients.
-    let waiting = u64::from(options.micro_batches.ilog2());
+    // Sums of 1, 2, 4, … gradients wait for their like: a binary counter.
+    let lanes = lanes_of(model.params(), b).len();
+    let waiting = u64::from((options.micro_batches * lanes).ilog2());
     let mut items = Vec::new();
     let mut item = |name, what: String, bytes| items.push(Item { name, what, bytes });
     item("weights", "f32".into(), arena);
     item("gradients", "f32".into(), arena);
     if waiting > 0 {
+        let of = if lanes == 1 {
+            "micro-batches"
+        } else {
+            "half micro-batches"
+        };
         let what = format!(
-            "{waiting} more to sum {} micro-batches in a fixed order",
-            options.micro_batches
+            "{waiting} more to sum {} {of} in a fixed order",
+            options.micro_batches * lanes
         );
         item("gradients waiting", what, waiting * arena);
     }
@@ -99,12 +106,24 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
     item("activations", "kept for the backward".into(), of(true));
     item("working memory", "used again by every layer".into(), of(false));
     item("batch", "ids, targets and losses".into(), 12 * (b * t) as u64);
-    items.push(scratch_item(model.scratch(b, t, Pass::Train), options.threads));
+    items.push(scratch_item(training_scratch(model, b, t), options.threads));
     Training {
         bytes: sum(&items),
         items,
         activations,
     }
+}
+
+/// Every lane has its own.
+fn training_scratch(model: &dyn Model, b: usize, t: usize) -> Scratch {
+    let lanes = lanes_of(model.params(), b);
+    lanes.into_iter().fold(Scratch::default(), |sum, sequences| {
+        let lane = model.scratch(sequences.len(), t, Pass::Train);
+        Scratch {
+            shared: sum.shared + lane.shared,
+            a_thread: sum.a_thread.max(lane.a_thread),
+        }
+    })
 }
 
 fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize) -> Vec<ActivationRow> {
@@ -114,25 +133,29 @@ fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize) -> Vec<Act
             .any(|step| step.stored == Stored::Kept && step.slots.contains(&name))
     };
     let mut rows: Vec<ActivationRow> = Vec::new();
-    for slot in model
-        .activations(b, t, Pass::Train)
-        .slots()
-        .iter()
-        .filter(|slot| !slot.is_empty())
-    {
-        match rows.iter_mut().find(|row| row.slot == slot.name) {
-            Some(row) => {
-                row.copies += 1;
-                row.bytes += slot.bytes();
+    for (lane, sequences) in lanes_of(model.params(), b).into_iter().enumerate() {
+        let plan = model.activations(sequences.len(), t, Pass::Train);
+        for slot in plan.slots().iter().filter(|slot| !slot.is_empty()) {
+            // Lanes side by side make the whole batch, layer by layer.
+            let copies = usize::from(lane == 0);
+            match rows.iter_mut().find(|row| row.slot == slot.name) {
+                Some(row) => {
+                    row.copies += copies;
+                    row.bytes += slot.bytes();
+                }
+                None => rows.push(ActivationRow {
+                    slot: slot.name,
+                    shape: slot
+                        .shape
+                        .iter()
+                        .map(|&(name, n)| (name, if name == "B" { b } else { n }))
+                        .collect(),
+                    copies,
+                    bytes: slot.bytes(),
+                    // What every layer has for itself is there for the backward.
+                    kept: slot.layer.is_some() || kept_by_step(slot.name),
+                }),
             }
-            None => rows.push(ActivationRow {
-                slot: slot.name,
-                shape: slot.shape.clone(),
-                copies: 1,
-                bytes: slot.bytes(),
-                // What every layer has for itself is there for the backward.
-                kept: slot.layer.is_some() || kept_by_step(slot.name),
-            }),
         }
     }
     rows

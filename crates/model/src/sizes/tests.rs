@@ -1,6 +1,7 @@
 use super::*;
 use crate::contract::Pass;
 use crate::gpt2::{Config, Gpt2};
+use crate::lanes::lanes_of;
 use crate::registry::Preset;
 use crate::walk::{Part, Shortcut, Stored};
 use std::collections::HashMap;
@@ -122,9 +123,12 @@ fn activations_sum_to_the_arena_and_the_walk_names_its_slots() {
     for (model, b, t) in [(preset("gpt2"), 4, 1024), (preset("tiny"), 3, 19), (odd(), 2, 7)] {
         let report = of(&model, b, t);
         let plan = model.activations(b, t, Pass::Train);
+        let lanes = lanes_of(model.params(), b).into_iter();
         assert_eq!(
             report.training.activations.iter().map(|row| row.bytes).sum::<u64>(),
-            plan.bytes()
+            lanes
+                .map(|sequences| model.activations(sequences.len(), t, Pass::Train).bytes())
+                .sum::<u64>()
         );
         let kept_layers = report.training.activations.iter().filter(|row| row.copies > 1);
         assert!(kept_layers.clone().count() == 6 && kept_layers.clone().all(|row| row.kept));

@@ -1,0 +1,147 @@
+//! A batch in lanes: sequences that are computed side by side, each with gradients of its own.
+//!
+//! Every kernel shares its work out over all threads, and a small model's kernels are so short that handing them over, and
+//! fetching what another core wrote, takes a third of a step. So its batch is cut in two, and each half goes forward and
+//! backward on half of the threads. The cut follows from the shapes alone, and the gradients of the halves are added as
+//! those of two micro-batches are: how many threads there are never shows in the bits.
+
+use crate::arena::Arena;
+use crate::contract::{Batch, DropoutSeed, Model, Pass};
+use crate::error::Error;
+use crate::params::ParamTable;
+use foretoken_kernels::{Pool, zero};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Parameters up to which a second set of gradients costs less than it saves: 16 MB, which a third-level cache holds.
+const MOST_PARAMETERS: usize = 4 << 20;
+
+/// The sequences of each lane of a batch of `b`: one lane, or two of a small model.
+pub fn lanes_of(params: &ParamTable, b: usize) -> Vec<Range<usize>> {
+    let cut = b.div_ceil(2);
+    if b >= 2 && params.floats() <= MOST_PARAMETERS {
+        vec![0..cut, cut..b]
+    } else {
+        std::iter::once(0..b).collect()
+    }
+}
+
+/// The activations of a batch's lanes.
+#[derive(Debug)]
+pub struct Lanes(Vec<Lane>);
+
+#[derive(Debug)]
+struct Lane {
+    sequences: Range<usize>,
+    arena: Arena,
+}
+
+/// What a lane reads and writes.
+struct Share<'a> {
+    batch: Batch<'a>,
+    arena: &'a mut Arena,
+    losses: &'a mut [f32],
+    gradients: Option<&'a mut [f32]>,
+}
+
+impl Lanes {
+    /// Memory for batches of `b` sequences of `t` tokens.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] where the allocator refuses.
+    pub fn new(model: &dyn Model, b: usize, t: usize, pass: Pass) -> Result<Self, Error> {
+        let lane = |sequences: Range<usize>| {
+            let arena = Arena::new(model.activations(sequences.len(), t, pass))?;
+            Ok(Lane { sequences, arena })
+        };
+        Ok(Self(
+            lanes_of(model.params(), b)
+                .into_iter()
+                .map(lane)
+                .collect::<Result<_, Error>>()?,
+        ))
+    }
+
+    /// How many there are, each with gradients of its own.
+    #[allow(clippy::len_without_is_empty)] // There is always one.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// [`Model::losses`] of a whole batch.
+    pub fn losses(&mut self, pool: &Pool, model: &dyn Model, weights: &[f32], batch: &Batch<'_>, losses: &mut [f32]) {
+        self.run(pool, batch, losses, std::iter::empty(), |pool, _, share| {
+            model.losses(pool, weights, share.arena, &share.batch, share.losses);
+        });
+    }
+
+    /// [`Model::losses_and_gradients`] of a whole batch; each lane overwrites its own `gradients`.
+    ///
+    /// # Panics
+    /// Where there is not one set of gradients a lane.
+    pub fn losses_and_gradients<'a>(
+        &mut self,
+        pool: &Pool,
+        model: &dyn Model,
+        weights: &[f32],
+        gradients: impl ExactSizeIterator<Item = &'a mut [f32]>,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
+        let lanes = self.len() as u32;
+        assert_eq!(gradients.len(), self.len(), "gradients of every lane");
+        self.run(pool, batch, losses, gradients, |pool, lane, share| {
+            let Share {
+                batch,
+                arena,
+                losses,
+                gradients,
+            } = share;
+            let gradients = gradients.expect("one set a lane");
+            let dropout = dropout.map(|dropout| DropoutSeed {
+                micro_batch: dropout.micro_batch.wrapping_mul(lanes).wrapping_add(lane as u32),
+                ..dropout
+            });
+            zero(pool, gradients);
+            model.losses_and_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
+        });
+    }
+
+    fn run<'a>(
+        &mut self,
+        pool: &Pool,
+        batch: &Batch<'_>,
+        mut losses: &mut [f32],
+        mut gradients: impl Iterator<Item = &'a mut [f32]>,
+        lane: impl Fn(&Pool, usize, Share<'_>) + Sync,
+    ) {
+        let t = batch.t;
+        let mut shares = Vec::with_capacity(self.0.len());
+        for Lane { sequences, arena } in &mut self.0 {
+            let tokens = sequences.start * t..sequences.end * t;
+            let (own, rest) = losses.split_at_mut(tokens.len());
+            losses = rest;
+            shares.push(Mutex::new(Some(Share {
+                batch: Batch {
+                    b: sequences.len(),
+                    t,
+                    ids: &batch.ids[tokens.clone()],
+                    targets: &batch.targets[tokens],
+                },
+                arena,
+                losses: own,
+                gradients: gradients.next(),
+            })));
+        }
+        let run = |pool: &Pool, i: usize| {
+            let share = shares[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            lane(pool, i, share.expect("every lane runs once"));
+        };
+        match shares.len() {
+            1 => run(pool, 0),
+            _ => pool.halves(run),
+        }
+    }
+}
