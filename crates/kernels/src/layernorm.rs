@@ -76,8 +76,8 @@ pub fn layernorm_backward(
     );
     assert_eq!((rstd.len(), dweight.len(), dbias.len()), (n, d, d));
     let chunks = n.div_ceil(ROWS);
-    let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(layernorm_backward_scratch(n, d));
+    let mut sums = pool.partial_sums();
+    let partial = sums.at_least(layernorm_backward_scratch(n, d));
     let (dx, parts) = (Shards::new(dx_acc), Shards::new(partial));
     pool.run(chunks, |task| {
         let (start, end) = (task * ROWS, n.min((task + 1) * ROWS));
@@ -100,7 +100,7 @@ pub fn layernorm_backward(
     }
 }
 
-/// Floats of partial sums that [`layernorm_backward`] of (N,d) takes; they share the buffer of [`crate::matmul_scratch`].
+/// Floats of partial sums that [`layernorm_backward`] of (N,d) takes; they lie in a buffer of the [`Pool`].
 pub fn layernorm_backward_scratch(n: usize, d: usize) -> usize {
     n.div_ceil(ROWS) * 2 * d
 }
@@ -114,8 +114,8 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     let width = dbias.len();
     assert_eq!(dy.len() % width, 0, "dy is rows of {width}");
     let n = dy.len() / width;
-    let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(bias_backward_scratch(n, width));
+    let mut sums = pool.partial_sums();
+    let partial = sums.at_least(bias_backward_scratch(n, width));
     pool.run_chunks(partial, width, |task, part| {
         part.fill(0.0);
         let count = ROWS.min(n - task * ROWS);
@@ -124,8 +124,8 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     add_rows(pool, dbias, partial, width);
 }
 
-/// Floats of partial sums that [`bias_backward`] of (N,width) takes; they share the buffer of
-/// [`crate::matmul_scratch`].
+/// Floats of partial sums that [`bias_backward`] of (N,width) takes; they lie in a buffer of the
+/// [`Pool`].
 pub fn bias_backward_scratch(n: usize, width: usize) -> usize {
     n.div_ceil(ROWS) * width
 }

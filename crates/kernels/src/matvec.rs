@@ -46,8 +46,8 @@ pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: M
         "y (M,out), x (M,in), weight (in,out)"
     );
     let steps = steps_of(k);
-    let mut packing = pool.packing_buffer();
-    let partial = packing.at_least(matvec_scratch(m, n, k));
+    let mut sums = pool.partial_sums();
+    let partial = sums.at_least(matvec_scratch(m, n, k));
     pool.run_chunks(partial, m * n, |chunk, part| {
         let (start, end) = (chunk * steps, k.min((chunk + 1) * steps));
         partial_product(pool.isa(), part, x, &weight[start * n..end * n], start, k);
@@ -58,7 +58,7 @@ pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: M
     });
 }
 
-/// Floats of partial sums that y (M,N) = x (M,K) W takes; they share the buffer of [`crate::matmul_scratch`].
+/// Floats of partial sums that y (M,N) = x (M,K) W takes; they lie in a buffer of the [`Pool`].
 pub fn matvec_scratch(m: usize, n: usize, k: usize) -> usize {
     k.div_ceil(steps_of(k)) * m * n
 }

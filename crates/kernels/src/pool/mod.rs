@@ -5,6 +5,10 @@
 //! hundreds of short parallel regions. A worker joins a region when it gets to it, and the caller never waits for one that
 //! has not joined: on a machine whose cores are taken, the caller does the tasks alone.
 
+mod shards;
+
+pub(crate) use shards::Shards;
+
 use crate::buffer::Buffer;
 use crate::denormals::Flush;
 use crate::isa::Isa;
@@ -52,6 +56,9 @@ impl Iterator for Tasks<'_> {
     }
 }
 
+/// More than any machine's cores; at some ten thousand the standard library aborts instead of telling.
+const MOST_THREADS: usize = 1024;
+
 /// What a worker runs: called once by every thread, with the thread's number.
 type Job = *const (dyn Fn(usize) + Sync);
 
@@ -82,12 +89,12 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Held for the length of a parallel region: one region at a time.
     region: Mutex<()>,
-    /// Packed operands of the matmul that is running.
-    packed: Mutex<Buffer>,
+    /// Of the kernel that is running.
+    partial_sums: Mutex<Buffer>,
     /// One scratch block a thread.
     scratch: Vec<Mutex<Buffer>>,
     /// Made when they are first asked for.
-    halves: OnceLock<Box<[Pool; 2]>>,
+    halves: OnceLock<Option<Box<[Pool; 2]>>>,
 }
 
 thread_local! {
@@ -111,40 +118,49 @@ impl Pool {
     /// A pool of `threads` threads (the caller is one of them) on the detected instruction set.
     ///
     /// # Errors
-    /// See [`Isa::detect`].
+    /// See [`Isa::detect`]; 0 threads or more than 1,024; the system gives no more.
     pub fn new(threads: usize) -> Result<Self, String> {
-        Ok(Self::with_isa(threads, Isa::detect()?))
+        Self::build(threads, Isa::detect()?)
     }
 
     /// A pool on a given instruction set.
+    ///
+    /// # Panics
+    /// Where [`Pool::new`] is an error.
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
-        let threads = threads.clamp(1, INSIDE_COUNT);
-        let shared = Arc::new(Shared {
-            state: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            job: Mutex::new(JobCell(None)),
-            wake: Condvar::new(),
-            sleepers: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
-        });
-        let workers = (1..threads)
-            .map(|worker| {
-                let shared = Arc::clone(&shared);
-                std::thread::Builder::new()
-                    .name(format!("kernel-{worker}"))
-                    .spawn(move || work(&shared, worker))
-                    .expect("the system gives a thread")
-            })
-            .collect();
-        Self {
+        Self::build(threads, isa).unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    fn build(threads: usize, isa: Isa) -> Result<Self, String> {
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(format!("{threads} threads; a pool has 1 to {MOST_THREADS}"));
+        }
+        let mut pool = Self {
             isa,
-            shared,
-            workers,
+            shared: Arc::new(Shared {
+                state: AtomicUsize::new(0),
+                panicked: AtomicBool::new(false),
+                job: Mutex::new(JobCell(None)),
+                wake: Condvar::new(),
+                sleepers: AtomicUsize::new(0),
+                stop: AtomicBool::new(false),
+            }),
+            workers: Vec::with_capacity(threads - 1),
             region: Mutex::new(()),
-            packed: Mutex::new(Buffer::zeroed(0)),
+            partial_sums: Mutex::new(Buffer::zeroed(0)),
             scratch: (0..threads).map(|_| Mutex::new(Buffer::zeroed(0))).collect(),
             halves: OnceLock::new(),
+        };
+        for worker in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let thread = std::thread::Builder::new().name(format!("kernel-{worker}"));
+            // Dropping the pool ends the threads that did start.
+            let thread = thread.spawn(move || work(&shared, worker)).map_err(|error| {
+                format!("the system gives {worker} of {threads} threads ({error}); ask for fewer with --threads")
+            })?;
+            pool.workers.push(thread);
         }
+        Ok(pool)
     }
 
     /// Number of threads, the caller's included.
@@ -174,13 +190,17 @@ impl Pool {
     /// model's step took 31 ms instead of 24 whenever the two cores of a machine shared no cache, and as a pair of halves
     /// it does not.
     pub fn halves(&self, task: impl Fn(&Pool, usize) + Sync) {
-        if self.threads() % 2 == 1 {
+        let half = || Self::build(self.threads() / 2, self.isa).ok();
+        let make = || {
+            (self.threads() % 2 == 0)
+                .then(|| Some(Box::new([half()?, half()?])))
+                .flatten()
+        };
+        let Some(halves) = self.halves.get_or_init(make) else {
             task(self, 0);
             task(self, 1);
             return;
-        }
-        let half = || Self::with_isa(self.threads() / 2, self.isa);
-        let halves = self.halves.get_or_init(|| Box::new([half(), half()]));
+        };
         self.run(2, |i| {
             // Regions of another pool than the one that waits for this task.
             let _outside = Outside(INSIDE.replace(false));
@@ -234,8 +254,8 @@ impl Pool {
         });
     }
 
-    pub(crate) fn packing_buffer(&self) -> MutexGuard<'_, Buffer> {
-        lock(&self.packed)
+    pub(crate) fn partial_sums(&self) -> MutexGuard<'_, Buffer> {
+        lock(&self.partial_sums)
     }
 
     fn broadcast(&self, job: &(dyn Fn(usize) + Sync)) {
@@ -359,109 +379,5 @@ fn work(shared: &Shared, worker: usize) {
     }
 }
 
-/// A slice that tasks share out among themselves, each range to one task.
-#[derive(Clone, Copy)]
-pub(crate) struct Shards<'a, T = f32> {
-    data: *mut T,
-    len: usize,
-    owner: std::marker::PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: only `range` gives access, and its caller promises that ranges do not overlap.
-unsafe impl<T: Send> Send for Shards<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shards<'_, T> {}
-
-impl<'a, T> Shards<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self {
-            data: slice.as_mut_ptr(),
-            len: slice.len(),
-            owner: std::marker::PhantomData,
-        }
-    }
-
-    /// Where element `at` lies, if it is there: to be prefetched.
-    #[inline(always)]
-    pub(crate) fn address(&self, at: usize) -> *const T {
-        self.data.wrapping_add(at)
-    }
-
-    /// # Safety
-    /// No other live range of these shards overlaps `start..end`.
-    #[inline(always)]
-    #[allow(clippy::mut_from_ref)] // The caller's promise is what makes it sound.
-    pub(crate) unsafe fn range(&self, start: usize, end: usize) -> &'a mut [T] {
-        assert!(
-            start <= end && end <= self.len,
-            "range {start}..{end} of {} floats",
-            self.len
-        );
-        // SAFETY: in bounds; not aliased, says the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), end - start) }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_run_once_each_on_any_number_of_threads() {
-        for threads in 1..=4 {
-            let pool = Pool::with_isa(threads, Isa::Portable);
-            for _ in 0..3 {
-                let counts = [const { AtomicUsize::new(0) }; 2];
-                pool.halves(|pool, half| {
-                    assert_eq!(pool.threads(), if threads % 2 == 0 { threads / 2 } else { threads });
-                    pool.run(100, |_| {
-                        counts[half].fetch_add(1, Ordering::Relaxed);
-                    });
-                });
-                assert_eq!(counts.map(AtomicUsize::into_inner), [100, 100], "{threads} threads");
-            }
-            let panic = catch_unwind(AssertUnwindSafe(|| pool.halves(|_, half| assert_eq!(half, 0))));
-            assert!(panic.is_err());
-            pool.run(2, |_| {});
-        }
-    }
-
-    #[test]
-    fn every_task_runs_once_on_any_number_of_threads() {
-        for threads in [1, 2, 3, 5] {
-            let pool = Pool::with_isa(threads, Isa::Portable);
-            for n in [0, 1, 2, 1000] {
-                let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(n, |i| {
-                    counts[i].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
-            }
-        }
-    }
-
-    #[test]
-    fn workers_wake_again_after_they_parked() {
-        let pool = Pool::with_isa(2, Isa::Portable);
-        for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            let total = AtomicUsize::new(0);
-            pool.run(100, |i| {
-                total.fetch_add(i, Ordering::Relaxed);
-            });
-            assert_eq!(total.load(Ordering::Relaxed), 4950);
-        }
-    }
-
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
-        let pool = Pool::with_isa(2, Isa::Portable);
-        let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(64, |i| assert!(i != 40, "task 40"))));
-        assert!(outcome.is_err());
-        let total = AtomicUsize::new(0);
-        pool.run(10, |i| {
-            total.fetch_add(i, Ordering::Relaxed);
-        });
-        assert_eq!(total.load(Ordering::Relaxed), 45);
-    }
-}
+mod tests;
