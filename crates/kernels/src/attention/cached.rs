@@ -67,8 +67,8 @@ pub fn attention_cached(
 /// Floats that [`attention_cached`] takes for a call of `t` new tokens that see up to `keys`: (once, on each thread).
 pub fn attention_cached_scratch(t: usize, keys: usize, h: usize, dh: usize) -> (usize, usize) {
     match t >= TILED {
-        // Packed queries and the softmax's denominators.
-        true => (t * h * dh + t * h, attention_forward_scratch(dh)),
+        // The softmax's denominators.
+        true => (t * h, attention_forward_scratch(dh)),
         false => (0, keys.next_multiple_of(TILE)),
     }
 }

@@ -164,7 +164,7 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
         stride: n,
         epilogue: &epilogue,
     };
-    let cut = Cut::new(&a, &b, tile_size(pool.isa()));
+    let cut = Cut::new(&a, &b, tile_size(pool.isa()), pool.threads());
     let floats = cut.scratch();
     debug_assert!(floats <= matmul_scratch(m, n, k), "{m}x{n}x{k}");
     pool.run_on_threads(cut.tasks(), |worker, tasks| {
@@ -184,7 +184,7 @@ const SLACK: usize = 16;
 pub fn matmul_scratch(m: usize, n: usize, k: usize) -> usize {
     // The tiles of AVX-512, of AVX2 and of the portable path.
     [(14, 32), (6, 16), (4, 16)]
-        .map(|tile| Cut::sized((m, n, k), tile, true, true).scratch())
+        .map(|tile| Cut::sized((m, n, k), tile, 1, true, true).scratch())
         .into_iter()
         .max()
         .unwrap_or(0)

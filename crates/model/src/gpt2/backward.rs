@@ -7,7 +7,7 @@ use super::params::Params;
 use crate::contract::{Batch, DropoutSeed};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, attention_backward, bias_backward, dropout_in_place, embedding_backward,
-    layernorm_backward, layernorm_forward, matmul, matmul_gelu_backward,
+    layernorm_backward, layernorm_forward, matmul, matmul_gelu_backward, zero,
 };
 
 /// From `work.d_normed`, the gradient of the last layernorm's output, to every parameter's gradient.
@@ -26,7 +26,7 @@ pub(super) fn backward(
     let drop = |site| dropout_at(model, seed, site);
 
     let (last, work) = (&*a.blocks[w.h.len() - 1].out, &mut a.work);
-    work.dx.fill(0.0);
+    zero(pool, work.dx);
     let (mean, rstd) = (&*work.mean, &*work.rstd);
     layernorm_backward(
         pool,
