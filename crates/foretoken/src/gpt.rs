@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::locate::locate;
-use crate::write::{GenerateOptions, Text, write};
+use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{Buffer, Pool};
@@ -127,13 +127,14 @@ impl Gpt {
         options: &GenerateOptions,
         on_text: impl FnMut(&str) -> bool,
     ) -> Result<Text, Error> {
-        write(
-            (&*self.model, &self.weights),
-            &self.tokenizer,
-            &self.pool,
-            prompt,
-            options,
-            on_text,
-        )
+        self.writer(prompt)?.write(options, on_text)
+    }
+
+    /// For several texts after one prompt, which is then read once.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
+        Writer::new((&*self.model, &self.weights), &self.tokenizer, &self.pool, prompt)
     }
 }
