@@ -13,6 +13,17 @@ use std::path::{Path, PathBuf};
 /// The largest `config.json` that is read.
 const CONFIG_BYTES: u64 = 1 << 20;
 
+/// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
+/// resuming verifies it.
+const OPENED: [&str; 6] = [
+    "config.json",
+    safetensors::MODEL,
+    safetensors::INDEX,
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+];
+
 /// An opened model.
 #[derive(Debug)]
 pub struct Gpt {
@@ -39,7 +50,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
 pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
     let dir = locate(path.as_ref())?;
     if dir.join(MANIFEST).exists() {
-        durable::verify_dir(&dir)?;
+        durable::verify_files(&dir, &OPENED)?;
     }
     let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
     let tokenizer = open_tokenizer(&dir)?;
@@ -136,5 +147,36 @@ impl Gpt {
     /// No memory.
     pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
         Writer::new((&*self.model, &self.weights), &self.tokenizer, &self.pool, prompt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_must_be_whole_and_what_only_training_needs_may_be_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = crate::doc_model(dir.path()).unwrap();
+        let checkpoint = open(&run).unwrap().path().to_owned();
+        let flip = |name: &str| {
+            let mut bytes = std::fs::read(checkpoint.join(name)).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(checkpoint.join(name), bytes).unwrap();
+        };
+        for name in ["config.json", safetensors::MODEL, "tokenizer.json"] {
+            flip(name);
+            let error = open(&run).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("damaged"), "{error}");
+            flip(name);
+        }
+        flip("optimizer.safetensors");
+        std::fs::remove_file(checkpoint.join("train_state.json")).unwrap();
+        open(&run)
+            .unwrap()
+            .generate("Mina", &GenerateOptions::default())
+            .unwrap();
+        assert!(durable::verify_dir(&checkpoint).is_err());
     }
 }
