@@ -4,9 +4,10 @@ use crate::error::Error;
 use crate::locate::locate;
 use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
+use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, load, registry};
+use foretoken_model::{Model, human_bytes, load, registry, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,7 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
             model: vocab_size,
         });
     }
+    check_memory(&dir, &*model, &pool)?;
     let weights = load(model.params(), &safetensors::open_model_dir(&dir)?)?;
     Ok(Gpt {
         path: dir,
@@ -70,6 +72,28 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
         tokenizer,
         pool,
     })
+}
+
+/// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
+/// pages can be dropped.
+fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool) -> Result<(), Error> {
+    let options = sizes::Options {
+        threads: pool.threads(),
+        ..Default::default()
+    };
+    let context = model.dims().n_positions;
+    let needed = sizes::report(model, 1, context, &options)?.generation.bytes;
+    match available_memory() {
+        Some(available) if available < needed => Err(Error::Memory {
+            path: dir.to_owned(),
+            needed: human_bytes(needed),
+            context,
+            available: human_bytes(available),
+            help: "close other programs, or take a smaller model or one trained with a smaller --n-positions; \
+                   `foretoken size --model` tells what takes it",
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The tokeniser in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
@@ -153,6 +177,35 @@ impl Gpt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_model_or_a_context_too_large_for_memory_is_refused_before_it_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = crate::doc_model(dir.path()).unwrap();
+        let hf = dir.path().join("hf");
+        std::fs::create_dir(&hf).unwrap();
+        // No weights: whoever goes on to load them says so.
+        std::fs::copy(run.join("latest/tokenizer.json"), hf.join("tokenizer.json")).unwrap();
+        let error = |n_layer: usize, n_embd: usize, n_positions: usize| {
+            let config = serde_json::json!({
+                "model_type": "gpt2", "vocab_size": 257, "n_positions": n_positions, "n_embd": n_embd, "n_layer": n_layer,
+                "n_head": 16,
+            });
+            std::fs::write(hf.join("config.json"), config.to_string()).unwrap();
+            open(&hf).unwrap_err()
+        };
+        // Weights of 53 TB, then a key/value cache of 69 TB beside weights of 85 GB.
+        for (n_layer, n_embd, n_positions) in [(4096, 1 << 14, 32), (1000, 1024, 1 << 23)] {
+            let error = error(n_layer, n_embd, n_positions);
+            assert!(
+                matches!(error, Error::Memory { context, .. } if context == n_positions),
+                "{error}"
+            );
+            assert!(error.to_string().contains("TiB to generate"), "{error}");
+        }
+        assert!(!matches!(error(1, 1024, 32), Error::Memory { .. }));
+    }
 
     #[test]
     fn what_is_opened_must_be_whole_and_what_only_training_needs_may_be_damaged() {
