@@ -32,10 +32,23 @@ fn size_of_every_preset() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     assert_eq!(listed, PRESETS);
+    let objects: Vec<_> = place.ok("size list --json").lines().map(object).collect();
+    let names: Vec<&str> = objects.iter().map(|preset| preset["name"].as_str().unwrap()).collect();
+    assert_eq!(names, PRESETS);
+    for (preset, line) in objects.iter().zip(list.lines()) {
+        let sizes = ["n_layer", "n_head", "n_embd", "n_positions"];
+        let shown = ["L=", "h=", "d=", "n_positions="];
+        for (word, said) in line.split_whitespace().skip(1).zip(sizes.into_iter().zip(shown)) {
+            assert_eq!(word, format!("{}{}", said.1, preset[said.0]), "{line}");
+        }
+        assert_eq!(preset["vocab_size"], 50257, "{line}");
+    }
     for preset in PRESETS {
         let page = place.ok(&format!("size {preset}"));
         let sizes = object(&place.ok(&format!("size --preset {preset} --json --memory 8GiB")));
         let count = sizes["parameters"]["count"].as_u64().unwrap();
+        let listed = objects.iter().find(|object| object["name"] == preset).unwrap();
+        assert_eq!(listed["parameters"], count, "{preset}");
         let grouped = count
             .to_string()
             .as_bytes()
@@ -185,6 +198,7 @@ fn a_closed_pipe_ends_quietly() {
     for args in [
         "size gpt3-175b",
         "size list",
+        "size list --json",
         "size gpt2 --json",
         "completions zsh",
         "--help",
