@@ -4,7 +4,7 @@ use crate::Usage;
 use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
 use clap::Args;
 use foretoken::generate::Sampling;
-use foretoken::{GenerateOptions, Stopped};
+use foretoken::{GenerateOptions, Stopped, Writer};
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -75,12 +75,13 @@ impl Generate {
         if self.model.is_none() && !self.json {
             say_error(&paint(&path.display().to_string(), FAINT, stderr_color()));
         }
+        let mut writer = gpt.writer(&prompt)?;
         for index in 0..self.n {
             let options = self.options(index);
             if self.json {
-                self.print_json(&gpt, &prompt, &options)?
+                self.print_json(&mut writer, &prompt, &options)?
             } else {
-                self.print(&gpt, &prompt, &options)?
+                self.print(&mut writer, &prompt, &options)?
             }
         }
         Ok(())
@@ -115,7 +116,7 @@ impl Generate {
         }
     }
 
-    fn print(&self, gpt: &foretoken::Gpt, prompt: &str, options: &GenerateOptions) -> anyhow::Result<()> {
+    fn print(&self, writer: &mut Writer<'_>, prompt: &str, options: &GenerateOptions) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         if options.index > 0 {
             writeln!(out, "\n{}\n", "─".repeat(40))?;
@@ -124,7 +125,7 @@ impl Generate {
         out.flush()?;
         let begun = Instant::now();
         let mut failed = None;
-        let text = gpt.stream(prompt, options, |part| {
+        let text = writer.write(options, |part| {
             let written = write!(out, "{part}").and_then(|()| out.flush());
             failed = written.err();
             failed.is_none()
@@ -134,7 +135,8 @@ impl Generate {
         }
         writeln!(out)?;
         if text.dropped_tokens > 0 {
-            let (warning, context) = (paint_warning("warning:"), gpt.model().dims().n_positions);
+            // What was left fills the context.
+            let (warning, context) = (paint_warning("warning:"), text.prompt_tokens);
             say_error(&format!(
                 "{warning} the prompt is longer than the context of {context} tokens: its first {} were left out",
                 text.dropped_tokens
@@ -152,10 +154,10 @@ impl Generate {
         Ok(())
     }
 
-    fn print_json(&self, gpt: &foretoken::Gpt, prompt: &str, options: &GenerateOptions) -> anyhow::Result<()> {
+    fn print_json(&self, writer: &mut Writer<'_>, prompt: &str, options: &GenerateOptions) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut written = String::new();
-        let text = gpt.stream(prompt, options, |part| {
+        let text = writer.write(options, |part| {
             written.push_str(part);
             true
         })?;

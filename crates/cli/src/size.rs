@@ -60,7 +60,7 @@ pub(crate) struct Size {
     /// Threads; one a core unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// One JSON object on standard output
+    /// One JSON object on standard output; with `list`, one a preset
     #[arg(long)]
     json: bool,
 }
@@ -69,19 +69,7 @@ impl Size {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let name = self.name.as_deref().or(self.preset.as_deref());
         if name == Some("list") {
-            let mut out = std::io::stdout().lock();
-            for Preset {
-                name,
-                n_layer: l,
-                n_head: h,
-                n_embd: d,
-                n_positions: t,
-                about,
-            } in PRESETS
-            {
-                writeln!(out, "{name:<12} L={l:<3} h={h:<3} d={d:<6} n_positions={t:<5} {about}")?;
-            }
-            return Ok(());
+            return list(self.json);
         }
         if self.grad_accum == 0 {
             return Err(Usage("--grad-accum is 0: expected at least 1".into()).into());
@@ -169,6 +157,39 @@ impl Size {
         out.flush()?;
         Ok(())
     }
+}
+
+/// The presets, one a line.
+fn list(json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for preset in PRESETS {
+        let Preset {
+            name,
+            n_layer: l,
+            n_head: h,
+            n_embd: d,
+            n_positions: t,
+            about,
+        } = preset;
+        if json {
+            let config = preset.config();
+            let object = serde_json::json!({
+                "name": name,
+                "n_layer": l,
+                "n_head": h,
+                "n_embd": d,
+                "n_positions": t,
+                "vocab_size": config.vocab_size,
+                "parameters": gpt2::Gpt2::new(config)?.params().count(),
+                "about": about,
+            });
+            writeln!(out, "{object}")?;
+        } else {
+            writeln!(out, "{name:<12} L={l:<3} h={h:<3} d={d:<6} n_positions={t:<5} {about}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
 }
 
 /// `8GiB`, `500MB`, `1.5g` or plain bytes.

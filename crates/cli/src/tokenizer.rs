@@ -4,7 +4,7 @@ use crate::Usage;
 use clap::{Args, Subcommand};
 use foretoken::formats::durable;
 use foretoken::text::{DocumentOptions, Documents, Tokenizer, Trainer};
-use std::io::{BufRead, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Trains a tokenizer, or turns text into token ids and back.
@@ -38,7 +38,7 @@ enum Action {
         #[arg(long, default_value = "tokenizer.json", value_name = "FILE")]
         out: PathBuf,
     },
-    /// Print the token ids of a text, one line of ids a line
+    /// Print the token ids of a text on one line
     #[command(
         after_help = "Examples:\n  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\"\n  foretoken tokenizer encode --model runs/001-tiny --json < book.txt"
     )]
@@ -46,12 +46,12 @@ enum Action {
         /// A tokenizer.json, a run, a checkpoint or a model directory; the latest run unless given
         #[arg(long, value_name = "PATH")]
         model: Option<PathBuf>,
-        /// The text; standard input unless given
+        /// The text; all of standard input unless given, newlines included
         text: Option<String>,
         /// Read `<|endoftext|>` and the like as special tokens
         #[arg(long)]
         special: bool,
-        /// One JSON object a line: ids, and the bytes of each token as text
+        /// One JSON object: ids, and the bytes of each token as text
         #[arg(long)]
         json: bool,
     },
@@ -127,34 +127,29 @@ fn train(data: &[String], text_field: String, spec: &str, out: &Path) -> anyhow:
 }
 
 fn encode(tokenizer: &Tokenizer, text: Option<String>, special: bool, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut print = |text: &str| -> anyhow::Result<()> {
-        let ids = if special {
-            tokenizer.encode_with_special(text)
-        } else {
-            tokenizer.encode(text)
-        };
-        if json {
-            let piece = |&id: &u32| String::from_utf8_lossy(tokenizer.id_to_bytes(id).unwrap_or_default()).into_owned();
-            let tokens: Vec<String> = ids.iter().map(piece).collect();
-            writeln!(out, "{}", serde_json::json!({ "ids": ids, "tokens": tokens }))?;
-        } else {
-            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-            writeln!(out, "{}", ids.join(" "))?;
-        }
-        Ok(())
-    };
-    match text {
-        Some(text) => print(&text)?,
+    let text = match text {
+        Some(text) => text,
         None => {
-            // The newline belongs to the text: `decode` gives the same bytes back.
-            let mut input = std::io::stdin().lock();
-            let mut line = String::new();
-            while input.read_line(&mut line).map_err(not_text)? > 0 {
-                print(&line)?;
-                line.clear();
-            }
+            // Whole, not by lines: a token may reach over the end of a line. The last newline belongs to the text, too:
+            // `decode` gives the same bytes back.
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(not_text)?;
+            text
         }
+    };
+    let ids = if special {
+        tokenizer.encode_with_special(&text)
+    } else {
+        tokenizer.encode(&text)
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if json {
+        let piece = |&id: &u32| String::from_utf8_lossy(tokenizer.id_to_bytes(id).unwrap_or_default()).into_owned();
+        let tokens: Vec<String> = ids.iter().map(piece).collect();
+        writeln!(out, "{}", serde_json::json!({ "ids": ids, "tokens": tokens }))?;
+    } else {
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        writeln!(out, "{}", ids.join(" "))?;
     }
     out.flush()?;
     Ok(())

@@ -37,6 +37,20 @@ pub enum Error {
         /// V of the model.
         model: usize,
     },
+    /// More memory than there is.
+    #[error("{} needs about {needed} to generate with its context of {context} tokens, and {available} are free: {help}", .path.display())]
+    Memory {
+        /// The directory.
+        path: PathBuf,
+        /// Predicted.
+        needed: String,
+        /// The longest context, which its key/value cache is for.
+        context: usize,
+        /// Free now.
+        available: String,
+        /// What to do.
+        help: &'static str,
+    },
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,

@@ -2,16 +2,28 @@
 
 use crate::error::Error;
 use crate::locate::locate;
-use crate::write::{GenerateOptions, Text, write};
+use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
+use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, load, registry};
+use foretoken_model::{Model, human_bytes, load, registry, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read.
 const CONFIG_BYTES: u64 = 1 << 20;
+
+/// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
+/// resuming verifies it.
+const OPENED: [&str; 6] = [
+    "config.json",
+    safetensors::MODEL,
+    safetensors::INDEX,
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+];
 
 /// An opened model.
 #[derive(Debug)]
@@ -39,7 +51,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
 pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
     let dir = locate(path.as_ref())?;
     if dir.join(MANIFEST).exists() {
-        durable::verify_dir(&dir)?;
+        durable::verify_files(&dir, &OPENED)?;
     }
     let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
     let tokenizer = open_tokenizer(&dir)?;
@@ -51,6 +63,7 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
             model: vocab_size,
         });
     }
+    check_memory(&dir, &*model, &pool)?;
     let weights = load(model.params(), &safetensors::open_model_dir(&dir)?)?;
     Ok(Gpt {
         path: dir,
@@ -59,6 +72,28 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
         tokenizer,
         pool,
     })
+}
+
+/// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
+/// pages can be dropped.
+fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool) -> Result<(), Error> {
+    let options = sizes::Options {
+        threads: pool.threads(),
+        ..Default::default()
+    };
+    let context = model.dims().n_positions;
+    let needed = sizes::report(model, 1, context, &options)?.generation.bytes;
+    match available_memory() {
+        Some(available) if available < needed => Err(Error::Memory {
+            path: dir.to_owned(),
+            needed: human_bytes(needed),
+            context,
+            available: human_bytes(available),
+            help: "close other programs, or take a smaller model or one trained with a smaller --n-positions; \
+                   `foretoken size --model` tells what takes it",
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The tokeniser in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
@@ -127,13 +162,74 @@ impl Gpt {
         options: &GenerateOptions,
         on_text: impl FnMut(&str) -> bool,
     ) -> Result<Text, Error> {
-        write(
-            (&*self.model, &self.weights),
-            &self.tokenizer,
-            &self.pool,
-            prompt,
-            options,
-            on_text,
-        )
+        self.writer(prompt)?.write(options, on_text)
+    }
+
+    /// For several texts after one prompt, which is then read once.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
+        Writer::new((&*self.model, &self.weights), &self.tokenizer, &self.pool, prompt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_model_or_a_context_too_large_for_memory_is_refused_before_it_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = crate::doc_model(dir.path()).unwrap();
+        let hf = dir.path().join("hf");
+        std::fs::create_dir(&hf).unwrap();
+        // No weights: whoever goes on to load them says so.
+        std::fs::copy(run.join("latest/tokenizer.json"), hf.join("tokenizer.json")).unwrap();
+        let error = |n_layer: usize, n_embd: usize, n_positions: usize| {
+            let config = serde_json::json!({
+                "model_type": "gpt2", "vocab_size": 257, "n_positions": n_positions, "n_embd": n_embd, "n_layer": n_layer,
+                "n_head": 16,
+            });
+            std::fs::write(hf.join("config.json"), config.to_string()).unwrap();
+            open(&hf).unwrap_err()
+        };
+        // Weights of 53 TB, then a key/value cache of 69 TB beside weights of 85 GB.
+        for (n_layer, n_embd, n_positions) in [(4096, 1 << 14, 32), (1000, 1024, 1 << 23)] {
+            let error = error(n_layer, n_embd, n_positions);
+            assert!(
+                matches!(error, Error::Memory { context, .. } if context == n_positions),
+                "{error}"
+            );
+            assert!(error.to_string().contains("TiB to generate"), "{error}");
+        }
+        assert!(!matches!(error(1, 1024, 32), Error::Memory { .. }));
+    }
+
+    #[test]
+    fn what_is_opened_must_be_whole_and_what_only_training_needs_may_be_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = crate::doc_model(dir.path()).unwrap();
+        let checkpoint = open(&run).unwrap().path().to_owned();
+        let flip = |name: &str| {
+            let mut bytes = std::fs::read(checkpoint.join(name)).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(checkpoint.join(name), bytes).unwrap();
+        };
+        for name in ["config.json", safetensors::MODEL, "tokenizer.json"] {
+            flip(name);
+            let error = open(&run).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("damaged"), "{error}");
+            flip(name);
+        }
+        flip("optimizer.safetensors");
+        std::fs::remove_file(checkpoint.join("train_state.json")).unwrap();
+        open(&run)
+            .unwrap()
+            .generate("Mina", &GenerateOptions::default())
+            .unwrap();
+        assert!(durable::verify_dir(&checkpoint).is_err());
     }
 }

@@ -30,7 +30,7 @@ pub use error::Error;
 pub use gpt::{Gpt, open, open_tokenizer, open_with};
 pub use locate::{is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};
-pub use write::{GenerateOptions, Stopped, Text, write};
+pub use write::{GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;
 pub use foretoken_generate as generate;
@@ -48,7 +48,7 @@ pub fn doc_model(dir: &std::path::Path) -> Result<std::path::PathBuf, Box<dyn st
         n_layer: Some(1),
         n_head: Some(2),
         n_embd: Some(16),
-        seq_len: Some(32),
+        n_positions: Some(32),
         batch_size: Some(2),
         steps: 3,
         ..Default::default()

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::stop::StopStrings;
-use foretoken_generate::{Finish, Generator, Options, Sampling};
+use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling};
 use foretoken_kernels::Pool;
 use foretoken_model::Model;
 use foretoken_text::Tokenizer;
@@ -67,60 +67,147 @@ pub struct Text {
 /// Writes the text that follows a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its weights.
 ///
 /// # Errors
-/// Options that mean nothing, no memory.
+/// As [`Writer::write`].
 pub fn write(
-    (model, weights): (&dyn Model, &[f32]),
+    model: (&dyn Model, &[f32]),
     tokenizer: &Tokenizer,
     pool: &Pool,
     prompt: &str,
     options: &GenerateOptions,
-    mut on_text: impl FnMut(&str) -> bool,
+    on_text: impl FnMut(&str) -> bool,
 ) -> Result<Text, Error> {
-    let end = tokenizer.eos_id();
-    let mut generator = Generator::new(model, pool, weights)?;
-    let read = generator.prompt(&tokenizer.encode(prompt), Some(end))?;
-    let draw = Options {
-        sampling: options.sampling,
-        seed: options.seed,
-        max_tokens: options.max_tokens,
-        end: vec![end],
-        vocab_size: tokenizer.vocab_size(),
-    };
-    let mut tokens = generator.sample(&draw, options.index)?;
-    let (mut decoder, mut stops) = (tokenizer.stream(), StopStrings::new(&options.stop));
-    let mut ids = Vec::new();
-    let mut stopped = None;
-    for token in &mut tokens {
-        let token = token?;
-        ids.push(token.id);
-        let (text, found) = stops.push(&decoder.push(token.id)?);
-        if !text.is_empty() && !on_text(&text) {
-            stopped = Some(Stopped::Caller);
-            break;
+    Writer::new(model, tokenizer, pool, prompt)?.write(options, on_text)
+}
+
+/// A prompt and any number of texts after it, of which the first alone has the prompt read; see [`crate::Gpt::writer`].
+#[derive(Debug)]
+pub struct Writer<'a> {
+    generator: Generator<'a>,
+    tokenizer: &'a Tokenizer,
+    prompt: Vec<u32>,
+    /// What became of the prompt, once it was read.
+    read: Option<Prompt>,
+}
+
+impl<'a> Writer<'a> {
+    /// Takes memory for a full context; the prompt is read with the first text. `model` comes with its weights.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(
+        (model, weights): (&'a dyn Model, &'a [f32]),
+        tokenizer: &'a Tokenizer,
+        pool: &'a Pool,
+        prompt: &str,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            generator: Generator::new(model, pool, weights)?,
+            tokenizer,
+            prompt: tokenizer.encode(prompt),
+            read: None,
+        })
+    }
+
+    /// Writes one text after the prompt, part by part; `on_text` ends it by returning false. It is the same whether others
+    /// were written before it or not.
+    ///
+    /// # Errors
+    /// Options that mean nothing, no memory.
+    pub fn write(&mut self, options: &GenerateOptions, mut on_text: impl FnMut(&str) -> bool) -> Result<Text, Error> {
+        let end = self.tokenizer.eos_id();
+        let read = match self.read {
+            Some(read) => read,
+            None => *self.read.insert(self.generator.prompt(&self.prompt, Some(end))?),
+        };
+        let draw = Options {
+            sampling: options.sampling,
+            seed: options.seed,
+            max_tokens: options.max_tokens,
+            end: vec![end],
+            vocab_size: self.tokenizer.vocab_size(),
+        };
+        let mut tokens = self.generator.sample(&draw, options.index)?;
+        let (mut decoder, mut stops) = (self.tokenizer.stream(), StopStrings::new(&options.stop));
+        let mut ids = Vec::new();
+        let mut stopped = None;
+        for token in &mut tokens {
+            let token = token?;
+            ids.push(token.id);
+            let (text, found) = stops.push(&decoder.push(token.id)?);
+            if !text.is_empty() && !on_text(&text) {
+                stopped = Some(Stopped::Caller);
+                break;
+            }
+            if found {
+                stopped = Some(Stopped::StopString);
+                break;
+            }
         }
-        if found {
-            stopped = Some(Stopped::StopString);
-            break;
+        let mut stopped = stopped.unwrap_or(match tokens.finish() {
+            Some(Finish::End(_)) => Stopped::EndOfText,
+            _ => Stopped::MaxTokens,
+        });
+        if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
+            let (text, found) = stops.push(&decoder.finish());
+            let rest = if found { text } else { text + &stops.finish() };
+            if found {
+                stopped = Stopped::StopString;
+            }
+            if !rest.is_empty() {
+                on_text(&rest);
+            }
+        }
+        Ok(Text {
+            prompt_tokens: read.used,
+            dropped_tokens: read.dropped,
+            ids,
+            stopped,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_texts_read_the_prompt_once_and_are_those_of_single_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let gpt = crate::open(crate::doc_model(dir.path()).unwrap()).unwrap();
+        // 12 tokens and 10 stay within the context of 32. With 24 the 21st slides it, so that 15 tokens beside it are read
+        // again, and the next text's prompt with them.
+        for (max_tokens, slid, again) in [(10, 0, 0), (24, 15, 12)] {
+            let options = |index: u32| GenerateOptions {
+                index,
+                seed: 5 + u64::from(index / 2),
+                max_tokens,
+                ..Default::default()
+            };
+            let mut writer = gpt.writer("Mina went to").unwrap();
+            let mut texts = Vec::new();
+            for index in 0..4 {
+                let before = writer.generator.tokens_read();
+                let mut together = String::new();
+                let told = writer.write(&options(index), |part| {
+                    together.push_str(part);
+                    true
+                });
+                let told = told.unwrap();
+                let read = writer.generator.tokens_read() - before;
+                assert_eq!((told.prompt_tokens, told.dropped_tokens), (12, 0));
+                assert_eq!(told.ids.len(), max_tokens, "another seed is needed for this test");
+                assert_eq!(
+                    together,
+                    gpt.generate("Mina went to", &options(index)).unwrap(),
+                    "{index}"
+                );
+                // The last token is never read.
+                let prompt = if index == 0 { 12 } else { again };
+                assert_eq!(read, prompt + (max_tokens as u64 - 1) + slid, "{index}");
+                texts.push(together);
+            }
+            texts.dedup();
+            assert_eq!(texts.len(), 4, "each draws its own numbers");
         }
     }
-    let mut stopped = stopped.unwrap_or(match tokens.finish() {
-        Some(Finish::End(_)) => Stopped::EndOfText,
-        _ => Stopped::MaxTokens,
-    });
-    if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
-        let (text, found) = stops.push(&decoder.finish());
-        let rest = if found { text } else { text + &stops.finish() };
-        if found {
-            stopped = Stopped::StopString;
-        }
-        if !rest.is_empty() {
-            on_text(&rest);
-        }
-    }
-    Ok(Text {
-        prompt_tokens: read.used,
-        dropped_tokens: read.dropped,
-        ids,
-        stopped,
-    })
 }

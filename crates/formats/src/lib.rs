@@ -9,6 +9,7 @@
 //!   writing them without a second copy.
 //! - [`map`]: files as slices, with the only `unsafe` of this crate.
 //! - [`json`]: small JSON files, bounded in size and depth.
+//! - [`memory`]: how much memory is free.
 //!
 //! **Bytes from outside are hostile.** Whatever a file says is checked before memory is asked for: a malformed file
 //! gives a typed [`Error`] that names the place, no panic, and takes no more memory than twice its size and 64 MiB.
@@ -37,6 +38,7 @@ pub mod durable;
 mod error;
 pub mod json;
 pub mod map;
+pub mod memory;
 pub mod safetensors;
 
 pub use error::{Error, Result};

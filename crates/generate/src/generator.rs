@@ -77,6 +77,7 @@ pub struct Generator<'a> {
     logits: Vec<f32>,
     /// Whether the state still begins with the prompt's keys and values.
     holds_prompt: bool,
+    tokens_read: u64,
 }
 
 impl<'a> Generator<'a> {
@@ -98,6 +99,7 @@ impl<'a> Generator<'a> {
             prompt_logits: vec![0.0; dims.vocab_size],
             logits: vec![0.0; dims.vocab_size],
             holds_prompt: false,
+            tokens_read: 0,
         })
     }
 
@@ -153,9 +155,15 @@ impl<'a> Generator<'a> {
         })
     }
 
+    /// Tokens that the model has read so far: prompts, texts, and what was read again past the context.
+    pub fn tokens_read(&self) -> u64 {
+        self.tokens_read
+    }
+
     fn read_prompt(&mut self) {
         self.state.truncate(0);
         let ids = &self.ids[..self.prompt];
+        self.tokens_read += ids.len() as u64;
         self.model
             .decode(self.pool, self.weights, &mut self.state, ids, &mut self.prompt_logits);
         self.holds_prompt = true;
@@ -171,6 +179,7 @@ impl<'a> Generator<'a> {
             new = (self.state.capacity() / 2).max(1);
         }
         let ids = &self.ids[self.ids.len() - new..];
+        self.tokens_read += ids.len() as u64;
         self.model
             .decode(self.pool, self.weights, &mut self.state, ids, &mut self.logits);
     }

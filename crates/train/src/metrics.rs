@@ -1,5 +1,7 @@
 //! What a run tells of every step: one JSON object a line.
 
+pub use foretoken_formats::memory::available_memory;
+
 use serde::{Deserialize, Serialize};
 
 /// One step. The same object is a line of `metrics.jsonl` and of `--json`.
@@ -46,17 +48,6 @@ pub fn resident_memory() -> Option<(u64, u64)> {
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     };
     Some((field("VmRSS:")?, field("VmHWM:")?))
-}
-
-/// Memory that could be taken now without swapping, in bytes: what the system has, and what a control group allows.
-pub fn available_memory() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let system = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
-    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let group = read("/sys/fs/cgroup/memory.max")
-        .map(|limit| limit.saturating_sub(read("/sys/fs/cgroup/memory.current").unwrap_or(0)));
-    Some(group.map_or(system, |group| group.min(system)))
 }
 
 #[cfg(test)]

@@ -32,10 +32,23 @@ fn size_of_every_preset() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     assert_eq!(listed, PRESETS);
+    let objects: Vec<_> = place.ok("size list --json").lines().map(object).collect();
+    let names: Vec<&str> = objects.iter().map(|preset| preset["name"].as_str().unwrap()).collect();
+    assert_eq!(names, PRESETS);
+    for (preset, line) in objects.iter().zip(list.lines()) {
+        let sizes = ["n_layer", "n_head", "n_embd", "n_positions"];
+        let shown = ["L=", "h=", "d=", "n_positions="];
+        for (word, said) in line.split_whitespace().skip(1).zip(sizes.into_iter().zip(shown)) {
+            assert_eq!(word, format!("{}{}", said.1, preset[said.0]), "{line}");
+        }
+        assert_eq!(preset["vocab_size"], 50257, "{line}");
+    }
     for preset in PRESETS {
         let page = place.ok(&format!("size {preset}"));
         let sizes = object(&place.ok(&format!("size --preset {preset} --json --memory 8GiB")));
         let count = sizes["parameters"]["count"].as_u64().unwrap();
+        let listed = objects.iter().find(|object| object["name"] == preset).unwrap();
+        assert_eq!(listed["parameters"], count, "{preset}");
         let grouped = count
             .to_string()
             .as_bytes()
@@ -83,7 +96,7 @@ fn tokenizer_there_and_back() {
             "tokenizer train --data text.txt --tokenizer {kind} --out t.json"
         ));
         let ids = success("encode", place.fed("tokenizer encode --model t.json", text.as_bytes())).0;
-        assert_eq!(ids.lines().count(), text.lines().count(), "a line of ids a line");
+        assert_eq!(ids.lines().count(), 1, "{kind}: {ids}");
         let back = success("decode", place.fed("tokenizer decode --model t.json", ids.as_bytes())).0;
         assert_eq!(back, text, "{kind}");
         let json = success(
@@ -98,6 +111,12 @@ fn tokenizer_there_and_back() {
             .collect();
         let of_text: Vec<u64> = ids.split_whitespace().map(|id| id.parse().unwrap()).collect();
         assert_eq!(of_json, of_text, "{kind}");
+        // The ids are those of the library for the whole text, where tokens reach over the ends of lines.
+        let tokenizer = foretoken::text::Tokenizer::from_file(&place.path("t.json")).unwrap();
+        let library = |text: &str| tokenizer.encode(text).into_iter().map(u64::from).collect::<Vec<_>>();
+        assert_eq!(of_text, library(text), "{kind}");
+        let by_lines: Vec<u64> = text.split_inclusive('\n').flat_map(library).collect();
+        assert_eq!(of_text == by_lines, !kind.starts_with("bpe"), "{kind}");
         let bytes = text.len();
         assert!(
             if kind == "byte" {
@@ -179,6 +198,7 @@ fn a_closed_pipe_ends_quietly() {
     for args in [
         "size gpt3-175b",
         "size list",
+        "size list --json",
         "size gpt2 --json",
         "completions zsh",
         "--help",

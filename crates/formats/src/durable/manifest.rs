@@ -127,8 +127,25 @@ fn split_sum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn verify_dir(dir: impl AsRef<Path>) -> Result<Manifest> {
     let dir = dir.as_ref();
     let manifest = Manifest::read(dir)?;
+    verify(dir, manifest.files.iter())?;
+    Ok(manifest)
+}
+
+/// [`verify_dir`] for some of the files only, such as those a reader is going to open: the others are not looked at, and
+/// may be damaged or missing. A name that the manifest does not list is passed over.
+///
+/// # Errors
+/// As [`verify_dir`].
+pub fn verify_files(dir: impl AsRef<Path>, names: &[&str]) -> Result<Manifest> {
+    let dir = dir.as_ref();
+    let manifest = Manifest::read(dir)?;
+    verify(dir, manifest.files.iter().filter(|file| names.contains(&&*file.name)))?;
+    Ok(manifest)
+}
+
+fn verify<'a>(dir: &Path, files: impl Iterator<Item = &'a ManifestFile> + Clone) -> Result<()> {
     // Sizes first: they are had at once, and a missing shard should not be noticed after a minute of reading.
-    for file in &manifest.files {
+    for file in files.clone() {
         let path = dir.join(&file.name);
         let found = match open_regular(&path) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -144,7 +161,7 @@ pub fn verify_dir(dir: impl AsRef<Path>) -> Result<Manifest> {
             });
         }
     }
-    for file in &manifest.files {
+    for file in files {
         let path = dir.join(&file.name);
         let found = sum(&path)?;
         if found != file.blake3 {
@@ -155,7 +172,7 @@ pub fn verify_dir(dir: impl AsRef<Path>) -> Result<Manifest> {
             });
         }
     }
-    Ok(manifest)
+    Ok(())
 }
 
 /// BLAKE3 sum of a file. Read, not mapped: it is touched once, and a file cut short meanwhile is then only a wrong sum.

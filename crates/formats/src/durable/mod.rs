@@ -32,7 +32,7 @@ pub use dir::DurableDir;
 pub use file::{DurableFile, Sum};
 pub use log::AppendLog;
 pub(crate) use manifest::is_plain_name;
-pub use manifest::{MANIFEST, MANIFEST_FORMAT, Manifest, ManifestFile, verify_dir};
+pub use manifest::{MANIFEST, MANIFEST_FORMAT, Manifest, ManifestFile, verify_dir, verify_files};
 pub use pointer::{point, remove_dir};
 
 use crate::{Error, Result};

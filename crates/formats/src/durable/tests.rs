@@ -461,6 +461,31 @@ fn damage_is_named() {
 }
 
 #[test]
+fn only_the_named_files_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("step");
+    checkpoint(&target).unwrap();
+    let whole = verify_dir(&target).unwrap();
+    let names = ["config.json", "empty", "not listed"];
+    // Another size, then another sum, then nothing at all.
+    for bytes in [Some(vec![7; 2999]), Some(vec![8; 3000]), None] {
+        match bytes {
+            Some(bytes) => fs::write(target.join("model.safetensors"), bytes).unwrap(),
+            None => fs::remove_file(target.join("model.safetensors")).unwrap(),
+        }
+        assert_eq!(verify_files(&target, &names).unwrap(), whole);
+        let all = verify_files(&target, &["model.safetensors"]).unwrap_err().to_string();
+        assert_eq!(all, verify_dir(&target).unwrap_err().to_string());
+    }
+    fs::write(target.join("config.json"), "[]").unwrap();
+    let error = verify_files(&target, &names).unwrap_err();
+    assert!(matches!(error, Error::FileSum { .. }), "{error}");
+    fs::write(target.join(MANIFEST), "").unwrap();
+    let error = verify_files(&target, &[]).unwrap_err();
+    assert!(matches!(error, Error::Manifest { .. }), "{error}");
+}
+
+#[test]
 fn manifests_that_sum_up_but_lie_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let read = |manifest: &Manifest| {
