@@ -13,6 +13,9 @@ pub const RUN_VERSION: u32 = 1;
 /// Tokens that a step looks at unless told otherwise; the batch follows from it.
 const TOKENS_A_STEP: usize = 2048;
 
+/// The largest whole number of a TOML file.
+const MOST: u64 = i64::MAX as u64;
+
 /// The fields that [`RunConfig::resolve`] derives; the first [`OF_PRESET`] follow from the preset.
 const DERIVED: [&str; 12] = [
     "n_layer",
@@ -168,8 +171,10 @@ impl RunConfig {
     /// were resolved from the preset before, and a rate that of the minimum that was derived from the one before.
     ///
     /// # Errors
-    /// [`Error::ConfigFile`] for a field of the wrong type.
+    /// [`Error::ConfigFile`] for a field of the wrong type, [`Error::Value`] for a number of this run that no TOML file
+    /// holds.
     pub fn overlay(&self, flags: toml::Table) -> Result<Self, Error> {
+        self.fits_toml()?;
         let mut table = toml::Table::try_from(self).expect("plain fields");
         if flags.contains_key("preset") {
             for field in &DERIVED[..OF_PRESET] {
@@ -187,8 +192,10 @@ impl RunConfig {
     /// left out, so that it follows what the flags change. One that was chosen stays, whatever the preset.
     ///
     /// # Errors
-    /// [`Error::ConfigFile`] for a field of the wrong type.
+    /// [`Error::ConfigFile`] for a field of the wrong type, [`Error::Value`] for a number of this run that no TOML file
+    /// holds.
     pub fn repeat(&self, flags: toml::Table) -> Result<Self, Error> {
+        self.fits_toml()?;
         let table = |run: &Self| toml::Table::try_from(run).expect("plain fields");
         let mut chosen = table(self);
         // A preset that is unknown led to nothing.
@@ -226,7 +233,47 @@ impl RunConfig {
         }
     }
 
+    /// Whole numbers of TOML are signed.
+    fn fits_toml(&self) -> Result<(), Error> {
+        let sizes = [
+            ("n-layer", self.n_layer),
+            ("n-head", self.n_head),
+            ("n-embd", self.n_embd),
+            ("n-positions", self.n_positions),
+            ("vocab-size", self.vocab_size),
+            ("seq-len", self.seq_len),
+            ("batch-size", self.batch_size),
+            ("grad-accum", Some(self.grad_accum)),
+            ("eval-batches", Some(self.eval_batches)),
+            ("keep", Some(self.keep)),
+            ("threads", Some(self.threads)),
+        ];
+        let counts = [
+            ("steps", Some(self.steps)),
+            ("warmup", self.warmup),
+            ("eval-every", self.eval_every),
+            ("sample-every", self.sample_every),
+            ("checkpoint-every", self.checkpoint_every),
+            ("patience", Some(self.patience)),
+            ("seed", Some(self.seed)),
+        ];
+        let sizes = sizes.map(|(flag, size)| (flag, size.map(|size| size as u64)));
+        for (flag, value) in sizes.into_iter().chain(counts) {
+            let value = value.unwrap_or(0);
+            check(
+                flag,
+                value <= MOST,
+                value,
+                format!("at most {MOST}, the largest whole number of run.toml"),
+            )?;
+        }
+        Ok(())
+    }
+
     /// The form of `run.toml`.
+    ///
+    /// # Panics
+    /// Where a whole number is above `i64::MAX`, which [`RunConfig::resolve`] refuses.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("plain fields")
     }
@@ -236,6 +283,7 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Value`] naming the flag.
     pub fn resolve(mut self) -> Result<Self, Error> {
+        self.fits_toml()?;
         let preset = Preset::find(&self.preset).ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
             Error::value("preset", &self.preset, format!("one of {}", names.join(", ")))

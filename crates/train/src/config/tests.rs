@@ -53,6 +53,24 @@ fn unknown_keys_other_versions_and_impossible_values_are_named() {
     assert!(resolve(|r| r.lr = Some(f64::NAN)).contains("lr"));
     assert!(resolve(|r| r.dropout = 1.0).contains("dropout"));
     assert!(resolve(|r| r.steps = 0).contains("steps"));
+    let too_large = "--seed is 18446744073709551615: expected at most 9223372036854775807";
+    assert!(resolve(|r| r.seed = u64::MAX).starts_with(too_large));
+    assert!(resolve(|r| r.steps = 1 << 63).starts_with("--steps is 9223372036854775808"));
+    assert!(resolve(|r| r.keep = usize::MAX).starts_with("--keep is"));
+    assert!(resolve(|r| r.warmup = Some(u64::MAX)).starts_with("--warmup is"));
+    let run = RunConfig {
+        seed: u64::MAX,
+        ..RunConfig::default()
+    };
+    assert!(run.overlay(toml::Table::new()).is_err() && run.repeat(toml::Table::new()).is_err());
+    let largest = RunConfig {
+        seed: MOST,
+        steps: MOST,
+        ..RunConfig::default()
+    }
+    .resolve()
+    .unwrap();
+    assert_eq!(RunConfig::from_toml(&largest.to_toml(), "run.toml").unwrap(), largest);
     let run = RunConfig {
         vocab_size: Some(10),
         ..RunConfig::default()
