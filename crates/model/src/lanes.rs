@@ -90,7 +90,7 @@ impl Lanes {
         dropout: Option<DropoutSeed>,
         losses: &mut [f32],
     ) {
-        let lanes = self.len() as u32;
+        let lanes = self.len() as u64;
         assert_eq!(gradients.len(), self.len(), "gradients of every lane");
         self.run(pool, batch, losses, gradients, |pool, lane, share| {
             let Share {
@@ -101,7 +101,7 @@ impl Lanes {
             } = share;
             let gradients = gradients.expect("one set a lane");
             let dropout = dropout.map(|dropout| DropoutSeed {
-                micro_batch: dropout.micro_batch.wrapping_mul(lanes).wrapping_add(lane as u32),
+                micro_batch: dropout.micro_batch * lanes + lane as u64,
                 ..dropout
             });
             zero(pool, gradients);
