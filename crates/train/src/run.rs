@@ -402,12 +402,15 @@ impl Run {
     /// Every step's metrics so far.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// [`Error::NoRun`] where there is no log, [`Error::Read`] where it cannot be read.
     pub fn metrics(&self) -> Result<Vec<Metrics>, Error> {
         let path = self.dir.join(METRICS);
-        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun {
-            path,
-            expected: "the log of a run",
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NoRun {
+                path,
+                expected: "the log of a run",
+            },
+            _ => Error::Read { path, source },
         })?;
         Ok(text
             .lines()
@@ -522,3 +525,6 @@ fn save_stdin(config: &RunConfig, dir: &Path) -> Result<(), Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
