@@ -41,7 +41,7 @@ pub struct TrainState {
     pub data: String,
     /// What the tokeniser hashes to.
     pub tokenizer: String,
-    /// Instruction set, for the record.
+    /// Instruction set of the last sitting: a warning is told where the next one's gives other bits.
     pub isa: String,
     /// Version of foretoken that wrote it.
     pub foretoken: String,
