@@ -35,13 +35,23 @@ pub(crate) const BLOCKS: usize = 16;
 pub struct Stream {
     /// Usually the run's seed.
     pub seed: u64,
-    /// Usually the micro-batch: steps and micro-batches never share numbers.
+    /// Usually the micro-batch: steps and micro-batches never share numbers. [`Stream::at`] takes any number of them.
     pub step: u32,
     /// Which tensor or use in that step.
     pub purpose: u32,
 }
 
 impl Stream {
+    /// The stream of any step, also past 2^32: its high word enters the seed's. No two steps of a run share numbers;
+    /// step `k 2^32 + i` has those of step `i` under the seed whose high word differs by `k`.
+    pub fn at(seed: u64, step: u64, purpose: u32) -> Self {
+        Self {
+            seed: seed ^ (step & !LOW),
+            step: step as u32,
+            purpose,
+        }
+    }
+
     /// Four numbers: `4 * block` … `4 * block + 3`.
     ///
     /// `block` is below 2^32 for any tensor of fewer than 2^34 elements; beyond, its high word enters the purpose.
@@ -170,6 +180,23 @@ mod tests {
             for l in 0..BLOCKS {
                 let want = stream.block(first + l as u64);
                 assert_eq!([words[0][l], words[1][l], words[2][l], words[3][l]], want);
+            }
+        }
+    }
+
+    #[test]
+    fn every_step_has_numbers_of_its_own() {
+        let plain = Stream {
+            seed: 3,
+            step: 9,
+            purpose: 5,
+        };
+        assert_eq!(Stream::at(3, 9, 5), plain);
+        let steps = [9, (1 << 32) + 9, (1 << 33) + 9, (1 << 63) + 9];
+        for (i, step) in steps.into_iter().enumerate() {
+            for other in &steps[..i] {
+                let (stream, other) = (Stream::at(3, step, 5), Stream::at(3, *other, 5));
+                assert!((0..100).all(|block| stream.block(block) != other.block(block)));
             }
         }
     }

@@ -78,7 +78,7 @@ pub struct DropoutSeed {
     /// The run's seed.
     pub seed: u64,
     /// The micro-batch, counted over the whole run.
-    pub micro_batch: u32,
+    pub micro_batch: u64,
 }
 
 /// What a sequence has left behind: keys and values of every layer, and the working memory of the next tokens.

@@ -90,7 +90,7 @@ impl Lanes {
         dropout: Option<DropoutSeed>,
         losses: &mut [f32],
     ) {
-        let lanes = self.len() as u32;
+        let lanes = self.len() as u64;
         assert_eq!(gradients.len(), self.len(), "gradients of every lane");
         self.run(pool, batch, losses, gradients, |pool, lane, share| {
             let Share {
@@ -101,7 +101,7 @@ impl Lanes {
             } = share;
             let gradients = gradients.expect("one set a lane");
             let dropout = dropout.map(|dropout| DropoutSeed {
-                micro_batch: dropout.micro_batch.wrapping_mul(lanes).wrapping_add(lane as u32),
+                micro_batch: dropout.micro_batch * lanes + lane as u64,
                 ..dropout
             });
             zero(pool, gradients);
@@ -142,6 +142,45 @@ impl Lanes {
         match shares.len() {
             1 => run(pool, 0),
             _ => pool.halves(run),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::init;
+    use crate::registry;
+
+    /// Micro-batches whose numbers agree in the lower 32 bits, or do once two lanes share them out.
+    #[test]
+    fn dropout_of_no_two_micro_batches_is_the_same() {
+        let config = serde_json::json!({
+            "model_type": "gpt2", "vocab_size": 5, "n_positions": 4, "n_embd": 8, "n_layer": 1, "n_head": 1,
+            "embd_pdrop": 0.5, "resid_pdrop": 0.5, "attn_pdrop": 0.5,
+        });
+        let model = registry::from_config(&config).unwrap();
+        let (pool, weights) = (Pool::new(1).unwrap(), init(model.params(), 1).unwrap());
+        let mut lanes = Lanes::new(&*model, 2, 4, Pass::Train).unwrap();
+        assert_eq!(lanes.len(), 2);
+        let batch = Batch {
+            b: 2,
+            t: 4,
+            ids: &[0, 1, 2, 3, 4, 0, 1, 2],
+            targets: &[1, 2, 3, 4, 0, 1, 2, 3],
+        };
+        let mut losses = |micro_batch| {
+            let mut gradients = [model.params().zeros("").unwrap(), model.params().zeros("").unwrap()];
+            let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
+            let (seed, mut losses) = (7, vec![0.0; 8]);
+            let dropout = Some(DropoutSeed { seed, micro_batch });
+            lanes.losses_and_gradients(&pool, &*model, &weights, gradients, &batch, 1.0, dropout, &mut losses);
+            losses
+        };
+        let first = losses(3);
+        assert_eq!(first, losses(3));
+        for other in [3 + (1 << 31), 3 + (1 << 32), 3 + (1 << 40)] {
+            assert!(first.iter().zip(losses(other)).all(|(a, b)| *a != b), "{other}");
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct TrainState {
     pub data: String,
     /// What the tokeniser hashes to.
     pub tokenizer: String,
-    /// Instruction set, for the record.
+    /// Instruction set of the last sitting: a warning is told where the next one's gives other bits.
     pub isa: String,
     /// Version of foretoken that wrote it.
     pub foretoken: String,
@@ -113,8 +113,9 @@ pub(crate) fn save(
     let target = checkpoints_dir(run).join(name(state.step));
     durable::create_dir_all(checkpoints_dir(run))?;
     if target.exists() {
-        // A step is a function of the run: what is whole there is what would be written.
-        if durable::verify_dir(&target).is_ok() {
+        // A step is a function of the run: what is whole and of the same sitting is what would be written. Anything else
+        // is damaged, or was left by another run.
+        if read(&target).is_ok_and(|there| there == *state) {
             point(run, &target, is_best)?;
             return Ok(target);
         }
@@ -213,6 +214,12 @@ pub struct Checkpoint {
     pub damaged: Vec<String>,
 }
 
+/// What a checkpoint says, where it is whole.
+fn read(path: &Path) -> Result<TrainState, foretoken_formats::Error> {
+    durable::verify_dir(path)?;
+    json::read_bounded(path.join(STATE), STATE_BYTES)
+}
+
 /// The newest checkpoint of a run that is whole.
 ///
 /// # Errors
@@ -227,9 +234,7 @@ pub fn newest(run: &Path) -> Result<Checkpoint, Error> {
     }
     let mut damaged = Vec::new();
     for (step, path) in all.into_iter().rev() {
-        let state =
-            durable::verify_dir(&path).and_then(|_| json::read_bounded::<TrainState>(path.join(STATE), STATE_BYTES));
-        match state {
+        match read(&path) {
             Ok(state) if state.step == step => return Ok(Checkpoint { path, state, damaged }),
             Ok(state) => damaged.push(format!("{} holds step {}", path.display(), state.step)),
             Err(error) => damaged.push(error.to_string()),
@@ -320,50 +325,4 @@ fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::RunConfig;
-    use crate::run::Run;
-    use foretoken_kernels::Pool;
-    use std::sync::atomic::AtomicBool;
-
-    #[test]
-    fn numbers_that_are_not_finite_are_never_saved() {
-        let tmp = tempfile::tempdir().unwrap();
-        let config = RunConfig {
-            data: vec!["corpus:100".into()],
-            tokenizer: "byte".into(),
-            n_layer: Some(1),
-            n_head: Some(1),
-            n_embd: Some(8),
-            seq_len: Some(16),
-            batch_size: Some(1),
-            steps: 1,
-            sample_every: Some(0),
-            ..RunConfig::default()
-        };
-        let (pool, dir) = (Pool::new(1).unwrap(), tmp.path().join("run"));
-        let mut run = Run::start(config, &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
-        run.train(&pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
-        let mut state = newest(&dir).unwrap().state;
-        state.step = 2;
-        let at = run.trainer.model.params().specs().last().unwrap().range.start;
-        for poison in [f32::NAN, f32::INFINITY] {
-            for (arena, says) in [(0, "ln_f"), (1, "AdamW's m of "), (2, "AdamW's v of ")] {
-                let trainer = &mut run.trainer;
-                let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
-                let before = std::mem::replace(&mut arenas.into_iter().nth(arena).unwrap()[at], poison);
-                let error = save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap_err();
-                assert!(
-                    matches!(error, Error::Diverged { .. }) && error.to_string().starts_with(says),
-                    "{error}"
-                );
-                let trainer = &mut run.trainer;
-                let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
-                arenas.into_iter().nth(arena).unwrap()[at] = before;
-            }
-        }
-        assert_eq!(list(&dir).len(), 1);
-        save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap();
-    }
-}
+mod tests;

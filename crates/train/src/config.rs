@@ -1,5 +1,9 @@
 //! Everything that decides a run: what `run.toml` holds, and how what was left out is filled in.
 
+mod derived;
+#[cfg(test)]
+mod tests;
+
 use crate::error::Error;
 use crate::optimizer::Hyperparameters;
 use crate::schedule::{LearningRate, Schedule};
@@ -10,8 +14,8 @@ use serde::{Deserialize, Serialize};
 /// Version of the form of `run.toml`.
 pub const RUN_VERSION: u32 = 1;
 
-/// Tokens that a step looks at unless told otherwise; the batch follows from it.
-const TOKENS_A_STEP: usize = 2048;
+/// The largest whole number of a TOML file.
+const MOST: u64 = i64::MAX as u64;
 
 /// A run, field by field as the flags are named. `None` is filled in by [`RunConfig::resolve`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,38 +151,47 @@ impl RunConfig {
         toml::from_str(text).map_err(|error| Error::config_file(path, text, &error))
     }
 
-    /// Lays `flags` over this run, field by field. A preset among them also takes the place of the sizes and rates that
-    /// were resolved from the preset before, and a rate that of the minimum that was derived from the one before.
-    ///
-    /// # Errors
-    /// [`Error::ConfigFile`] for a field of the wrong type.
-    pub fn overlay(&self, flags: toml::Table) -> Result<Self, Error> {
-        let mut table = toml::Table::try_from(self).expect("plain fields");
-        if flags.contains_key("preset") {
-            for field in [
-                "n_layer",
-                "n_head",
-                "n_embd",
-                "n_positions",
-                "seq_len",
-                "batch_size",
-                "lr",
-                "min_lr",
-            ] {
-                table.remove(field);
-            }
+    /// Whole numbers of TOML are signed.
+    fn fits_toml(&self) -> Result<(), Error> {
+        let sizes = [
+            ("n-layer", self.n_layer),
+            ("n-head", self.n_head),
+            ("n-embd", self.n_embd),
+            ("n-positions", self.n_positions),
+            ("vocab-size", self.vocab_size),
+            ("seq-len", self.seq_len),
+            ("batch-size", self.batch_size),
+            ("grad-accum", Some(self.grad_accum)),
+            ("eval-batches", Some(self.eval_batches)),
+            ("keep", Some(self.keep)),
+            ("threads", Some(self.threads)),
+        ];
+        let counts = [
+            ("steps", Some(self.steps)),
+            ("warmup", self.warmup),
+            ("eval-every", self.eval_every),
+            ("sample-every", self.sample_every),
+            ("checkpoint-every", self.checkpoint_every),
+            ("patience", Some(self.patience)),
+            ("seed", Some(self.seed)),
+        ];
+        let sizes = sizes.map(|(flag, size)| (flag, size.map(|size| size as u64)));
+        for (flag, value) in sizes.into_iter().chain(counts) {
+            let value = value.unwrap_or(0);
+            check(
+                flag,
+                value <= MOST,
+                value,
+                format!("at most {MOST}, the largest whole number of run.toml"),
+            )?;
         }
-        // What followed from the rate before follows from the new one.
-        if flags.contains_key("lr") && self.min_lr == self.lr.map(|lr| lr / 10.0) {
-            table.remove("min_lr");
-        }
-        table.extend(flags);
-        table
-            .try_into()
-            .map_err(|error| Error::config_file("the command line", "", &error))
+        Ok(())
     }
 
     /// The form of `run.toml`.
+    ///
+    /// # Panics
+    /// Where a whole number is above `i64::MAX`, which [`RunConfig::resolve`] refuses.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("plain fields")
     }
@@ -188,22 +201,33 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Value`] naming the flag.
     pub fn resolve(mut self) -> Result<Self, Error> {
+        self.fits_toml()?;
         let preset = Preset::find(&self.preset).ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
             Error::value("preset", &self.preset, format!("one of {}", names.join(", ")))
         })?;
-        let n_positions = *self.n_positions.get_or_insert(preset.n_positions);
-        self.n_layer.get_or_insert(preset.n_layer);
-        self.n_head.get_or_insert(preset.n_head);
-        let d = *self.n_embd.get_or_insert(preset.n_embd);
-        let t = *self.seq_len.get_or_insert(n_positions);
+        let derived = self.derived(preset);
+        self.n_layer = self.n_layer.or(derived.n_layer);
+        self.n_head = self.n_head.or(derived.n_head);
+        self.n_embd = self.n_embd.or(derived.n_embd);
+        self.n_positions = self.n_positions.or(derived.n_positions);
+        self.seq_len = self.seq_len.or(derived.seq_len);
+        self.batch_size = self.batch_size.or(derived.batch_size);
+        self.lr = self.lr.or(derived.lr);
+        self.min_lr = self.min_lr.or(derived.min_lr);
+        self.warmup = self.warmup.or(derived.warmup);
+        self.eval_every = self.eval_every.or(derived.eval_every);
+        self.sample_every = self.sample_every.or(derived.sample_every);
+        self.checkpoint_every = self.checkpoint_every.or(derived.checkpoint_every);
+        let rate = self.learning_rate();
+        let (b, t, lr, min_lr) = (self.b(), self.t(), rate.lr, rate.min_lr);
+        let n_positions = self.n_positions.unwrap_or(preset.n_positions);
         check(
             "seq-len",
             (1..=n_positions).contains(&t),
             t,
             format!("1 to n_positions = {n_positions} (--n-positions)"),
         )?;
-        let b = *self.batch_size.get_or_insert((TOKENS_A_STEP / t).max(1));
         check("batch-size", (1..=1 << 20).contains(&b), b, "1 to 1048576".into())?;
         check(
             "grad-accum",
@@ -212,16 +236,13 @@ impl RunConfig {
             "1 to 1048576".into(),
         )?;
         check("steps", self.steps > 0, self.steps, "at least 1".into())?;
-        let lr = *self.lr.get_or_insert(default_lr(d));
         check("lr", lr > 0.0 && (lr as f32).is_finite(), lr, "above 0".into())?;
-        let min_lr = *self.min_lr.get_or_insert(lr / 10.0);
         check(
             "min-lr",
             (0.0..=lr).contains(&min_lr),
             min_lr,
             format!("0 to lr = {lr}"),
         )?;
-        self.warmup.get_or_insert((self.steps / 20).min(2000));
         for (name, value, below) in [
             ("beta1", self.beta1, 1.0),
             ("beta2", self.beta2, 1.0),
@@ -249,10 +270,6 @@ impl RunConfig {
             self.eval_batches,
             "at least 1".into(),
         )?;
-        let every = (self.steps / 10).max(1);
-        self.eval_every.get_or_insert(every);
-        self.sample_every.get_or_insert(every);
-        self.checkpoint_every.get_or_insert(every);
         check(
             "data",
             !self.data.is_empty(),
@@ -328,90 +345,10 @@ impl RunConfig {
     }
 }
 
-/// GPT-3's rates by width (arXiv 2005.14165, table 2.1); narrower models take more.
-fn default_lr(d: usize) -> f64 {
-    match d {
-        0..=191 => 2e-3,
-        192..=511 => 1e-3,
-        512..=1023 => 6e-4,
-        1024..=1535 => 3e-4,
-        1536..=2047 => 2.5e-4,
-        2048..=2559 => 2e-4,
-        _ => 1e-4,
-    }
-}
-
 fn check(flag: &'static str, holds: bool, found: impl ToString, expected: String) -> Result<(), Error> {
     if holds {
         Ok(())
     } else {
         Err(Error::value(flag, &found.to_string(), expected))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_survives_its_file() {
-        let run = RunConfig {
-            preset: "gpt2".into(),
-            lr: Some(6e-4),
-            ..RunConfig::default()
-        }
-        .resolve()
-        .unwrap();
-        assert_eq!(RunConfig::from_toml(&run.to_toml(), "run.toml").unwrap(), run);
-        assert_eq!(run.clone().resolve().unwrap(), run);
-        assert_eq!((run.b(), run.t(), run.min_lr), (2, 1024, Some(6e-4 / 10.0)));
-    }
-
-    #[test]
-    fn a_new_rate_brings_its_minimum_unless_one_was_given() {
-        let min_lr = |min_lr| {
-            let given = RunConfig {
-                lr: Some(1e-3),
-                min_lr,
-                ..RunConfig::default()
-            };
-            let flags = "lr = 1e-5".parse().unwrap();
-            let run = given.resolve().unwrap().overlay(flags).unwrap().resolve();
-            run.map(|run| run.min_lr.unwrap())
-        };
-        assert_eq!(min_lr(None).unwrap(), 1e-5 / 10.0);
-        assert_eq!(min_lr(Some(1e-6)).unwrap(), 1e-6);
-        assert!(
-            min_lr(Some(2e-4))
-                .unwrap_err()
-                .to_string()
-                .contains("--min-lr is 0.0002")
-        );
-    }
-
-    #[test]
-    fn unknown_keys_other_versions_and_impossible_values_are_named() {
-        let error = |text: &str| RunConfig::from_toml(text, "run.toml").unwrap_err().to_string();
-        assert!(error("batchsize = 3").contains("line 1, column 1 (`batchsize = 3`): unknown field `batchsize`"));
-        assert!(error("seed = 1\nsteps =").contains("line 2"));
-        assert!(error("steps = \"many\"").contains("steps"));
-        assert!(error("version = 9\nnew_key = 1").contains("version 9"));
-        let resolve = |edit: fn(&mut RunConfig)| {
-            let mut run = RunConfig::default();
-            edit(&mut run);
-            run.resolve().unwrap_err().to_string()
-        };
-        assert!(resolve(|r| r.preset = "huge".into()).contains("gpt2-xl"));
-        assert!(resolve(|r| (r.seq_len, r.n_positions) = (Some(65), Some(64))).contains("seq-len"));
-        assert!(resolve(|r| r.lr = Some(f64::NAN)).contains("lr"));
-        assert!(resolve(|r| r.dropout = 1.0).contains("dropout"));
-        assert!(resolve(|r| r.steps = 0).contains("steps"));
-        let run = RunConfig {
-            vocab_size: Some(10),
-            ..RunConfig::default()
-        }
-        .resolve()
-        .unwrap();
-        assert!(run.model_config(11, 10).unwrap_err().to_string().contains("vocab-size"));
     }
 }

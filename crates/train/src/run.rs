@@ -9,7 +9,7 @@ use crate::metrics::{Metrics, available_memory, resident_memory};
 use crate::prepare::{Prepared, Preparing, prepare, tokenizer_kind};
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
-use foretoken_kernels::Pool;
+use foretoken_kernels::{ISA_VARIABLE, Isa, Pool};
 use foretoken_model::{Model, gpt2::Gpt2, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -194,12 +194,15 @@ impl Run {
     ) -> Result<Self, Error> {
         let patience = trainer.config().patience;
         let state = match &resumed {
-            // A run that ended by patience is given as much again.
-            Some(checkpoint) if patience > 0 && checkpoint.state.evaluations_without_better >= patience => TrainState {
-                evaluations_without_better: 0,
-                ..checkpoint.state.clone()
+            Some(Checkpoint { state, .. }) => TrainState {
+                // A run that ended by patience is given as much again.
+                evaluations_without_better: match state.evaluations_without_better {
+                    n if patience > 0 && n >= patience => 0,
+                    n => n,
+                },
+                isa: pool.isa().name().into(),
+                ..state.clone()
             },
-            Some(checkpoint) => checkpoint.state.clone(),
             None => TrainState {
                 step: 0,
                 updates: 0,
@@ -263,6 +266,13 @@ impl Run {
             begun: Instant::now(),
             before: self.state.time_s,
         };
+        if let Some(warning) = self
+            .resumed
+            .as_ref()
+            .and_then(|from| other_bits(&from.state, pool.isa().name()))
+        {
+            listen(Event::Warning(warning));
+        }
         let due = |every: Option<u64>, step: u64| every.is_some_and(|every| every > 0 && step % every == 0);
         let mut outcome = Outcome::Finished;
         while self.state.step < config.steps {
@@ -402,18 +412,34 @@ impl Run {
     /// Every step's metrics so far.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// [`Error::NoRun`] where there is no log, [`Error::Read`] where it cannot be read.
     pub fn metrics(&self) -> Result<Vec<Metrics>, Error> {
         let path = self.dir.join(METRICS);
-        let text = std::fs::read_to_string(&path).map_err(|_| Error::NoRun {
-            path,
-            expected: "the log of a run",
+        let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NoRun {
+                path,
+                expected: "the log of a run",
+            },
+            _ => Error::Read { path, source },
         })?;
         Ok(text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect())
     }
+}
+
+/// A warning where the steps so far were computed by instructions that round otherwise than those of now. All vector
+/// sets give the same bits.
+fn other_bits(state: &TrainState, now: &str) -> Option<String> {
+    let portable = |isa: &str| isa == Isa::Portable.name();
+    let TrainState { step, isa: then, .. } = state;
+    (portable(then) != portable(now)).then(|| {
+        format!(
+            "the run came to step {step} on {then} and goes on on {now}, which rounds otherwise: from here it is not bit \
+             for bit what it would have been; {ISA_VARIABLE}={then} goes on as before where the machine has it"
+        )
+    })
 }
 
 /// Seconds over all sittings.
@@ -522,3 +548,6 @@ fn save_stdin(config: &RunConfig, dir: &Path) -> Result<(), Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Trainer {
             };
             let dropout = Some(DropoutSeed {
                 seed: self.config.seed,
-                micro_batch: index as u32,
+                micro_batch: index,
             });
             let (model, weights, lanes, losses) = (&*self.model, &self.weights, &mut self.lanes, &mut self.losses);
             self.gradients.add(pool, lanes.len(), |gradients| {

@@ -117,14 +117,14 @@ impl Train {
     }
 
     fn begin(&self, flags: toml::Table, progress: &mut Progress) -> anyhow::Result<(Run, Pool)> {
-        let base = match &self.config {
-            None => RunConfig::default(),
+        let config = match &self.config {
+            None => RunConfig::default().overlay(flags)?,
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?;
-                RunConfig::from_toml(&text, &path.display().to_string())?
+                // What was derived there is derived anew, from what the flags change.
+                RunConfig::from_toml(&text, &path.display().to_string())?.repeat(flags)?
             }
         };
-        let config = base.overlay(flags)?;
         let pool = pool(Some(config.threads))?;
         loop {
             let dir = self.out.clone().unwrap_or_else(|| next_run(&config.preset));

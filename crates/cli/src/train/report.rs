@@ -3,7 +3,7 @@
 use crate::terminal::{STRONG, grouped, paint, short, stdout_color};
 use foretoken::kernels::Pool;
 use foretoken::model::{human_bytes, sizes};
-use foretoken::train::{Metrics, Outcome, Run, RunConfig, resident_memory};
+use foretoken::train::{LearningRate, Metrics, Outcome, Run, RunConfig, resident_memory};
 
 /// What is about to be done: data, model, memory, steps, machine.
 pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
@@ -201,16 +201,33 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
     }
     out += "\nNext:\n";
     out += &format!("  foretoken generate --model {dir} \"{}\"\n", prompt_for(config));
-    if outcome == Outcome::Interrupted {
-        out += &format!("  foretoken train --resume --out {dir}\n");
-    } else {
-        out += &format!(
-            "  foretoken train --resume --out {dir} --steps {}\n",
-            config.steps.saturating_mul(2)
-        );
-    }
+    out += &going_on(config, outcome, &dir.to_string());
     out += &format!("  foretoken size --model {dir}\n");
     Ok(out)
+}
+
+/// How to go on with a run, and what that does to a learning rate that has come down.
+fn going_on(config: &RunConfig, outcome: Outcome, dir: &str) -> String {
+    let resume = format!("  foretoken train --resume --out {dir}");
+    match outcome {
+        Outcome::Interrupted => resume + "\n",
+        Outcome::Patience => format!("{resume} --patience {}\n", config.patience.saturating_mul(2)),
+        Outcome::Finished => {
+            let rate = config.learning_rate();
+            let steps = config.steps.saturating_mul(2);
+            let longer = LearningRate { steps, ..rate };
+            let (end, next) = (rate.at(config.steps), longer.at(config.steps));
+            let mut out = format!("{resume} --steps {steps}\n");
+            if next > end {
+                out += &format!(
+                    "      the rate has come down to {end:.1e}; with more steps it follows the longer schedule: it goes on at\n      \
+                     {next:.1e} and comes down to {:.1e} at step {steps}\n",
+                    longer.at(steps)
+                );
+            }
+            out
+        }
+    }
 }
 
 /// A beginning that the data know.
@@ -219,5 +236,44 @@ fn prompt_for(config: &RunConfig) -> &'static str {
         "One sunny morning, "
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn going_on_says_what_becomes_of_the_rate_and_of_patience() {
+        let run = |schedule: &str| {
+            let table = format!("steps = 700\nlr = 1e-3\nwarmup = 0\npatience = 3\nschedule = '{schedule}'");
+            RunConfig::from_toml(&table, "run.toml").unwrap().resolve().unwrap()
+        };
+        let next = |schedule, outcome| going_on(&run(schedule), outcome, "r");
+        for (schedule, rate) in [("cosine", "5.5e-4"), ("linear", "5.5e-4"), ("wsd", "1.0e-3")] {
+            let text = next(schedule, Outcome::Finished);
+            assert!(
+                text.starts_with("  foretoken train --resume --out r --steps 1400\n"),
+                "{text}"
+            );
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let says = format!(
+                "come down to 1.0e-4; with more steps it follows the longer schedule: it goes on at {rate} and comes down \
+                 to 1.0e-4 at step 1400"
+            );
+            assert!(words.ends_with(&says), "{text}");
+        }
+        assert_eq!(
+            next("constant", Outcome::Finished),
+            "  foretoken train --resume --out r --steps 1400\n"
+        );
+        assert_eq!(
+            next("cosine", Outcome::Patience),
+            "  foretoken train --resume --out r --patience 6\n"
+        );
+        assert_eq!(
+            next("cosine", Outcome::Interrupted),
+            "  foretoken train --resume --out r\n"
+        );
     }
 }

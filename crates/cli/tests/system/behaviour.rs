@@ -160,6 +160,10 @@ fn patience_ends_early_and_says_so() {
     let flags = "--steps 200 --lr 0.5 --grad-clip 0 --eval-every 2 --patience 3 --out run";
     let out = place.ok(&format!("train --config tiny.toml {flags}"));
     assert!(out.contains("the validation loss did not improve any more"), "{out}");
+    assert!(
+        out.contains("foretoken train --resume --out run --patience 6\n"),
+        "{out}"
+    );
     let metrics = place.metrics("run");
     let losses: Vec<f64> = metrics.iter().filter_map(|line| line["val_loss"].as_f64()).collect();
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -291,4 +295,11 @@ fn a_run_from_the_run_file_of_another() {
     place.bits("one").assert_same(&place.bits("two"), "run.toml");
     place.ok("train --config one/run.toml --out three --steps 3 --quiet");
     assert_eq!(place.metrics("three").len(), 3);
+    // What followed from the steps of one follows from those of the other.
+    place.ok("train --config tiny.toml --steps 40 --out long --quiet");
+    place.ok("train --config long/run.toml --steps 3 --out short --quiet");
+    place.ok("train --config tiny.toml --steps 3 --out fresh --quiet");
+    let file = |run: &str| std::fs::read_to_string(place.path(run).join("run.toml")).expect("a run file");
+    assert!(file("long").contains("warmup = 2\n") && file("short").contains("warmup = 0\n"));
+    assert_eq!(file("short"), file("fresh"));
 }

@@ -97,7 +97,13 @@ impl Config {
         }
         check("n_head", self.n_head > 0, self.n_head, "at least 1".into())?;
         let divides = self.n_embd % self.n_head == 0;
-        let expected = || format!("a divisor of n_embd = {}: {}", self.n_embd, divisors(self.n_embd));
+        let expected = || {
+            format!(
+                "a divisor of n_embd = {}: {}",
+                self.n_embd,
+                divisors(self.n_embd, self.n_head)
+            )
+        };
         check(
             "n_head",
             divides,
@@ -176,10 +182,13 @@ fn check(field: &'static str, holds: bool, found: impl ToString, expected: Strin
     })
 }
 
-/// The divisors of a width, as a hint.
-fn divisors(n: usize) -> String {
-    let all: Vec<String> = (1..=n.min(64)).filter(|k| n % k == 0).map(|k| k.to_string()).collect();
-    all.join(", ")
+/// The divisors of a width on both sides of what was asked for, at most four each, as a hint.
+fn divisors(n: usize, asked: usize) -> String {
+    let (below, above): (Vec<_>, Vec<_>) = (1..=n).filter(|k| n % k == 0).partition(|&k| k < asked);
+    let near = below[below.len().saturating_sub(4)..]
+        .iter()
+        .chain(above.iter().take(4));
+    near.map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -199,5 +208,13 @@ mod tests {
             (&1e-5.into(), &0.1.into())
         );
         assert_eq!(Config::from_json(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn the_hint_lists_divisors_near_what_was_asked_for() {
+        assert_eq!(divisors(768, 100), "32, 48, 64, 96, 128, 192, 256, 384");
+        assert_eq!(divisors(768, 5000), "192, 256, 384, 768");
+        assert_eq!(divisors(16, 3), "1, 2, 4, 8, 16");
+        assert_eq!(divisors(13, 2), "1, 13");
     }
 }
