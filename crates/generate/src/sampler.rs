@@ -74,7 +74,7 @@ impl Sampler {
         sampling.validate()?;
         let stream = Stream {
             seed,
-            step: sample,
+            step: sample.into(),
             purpose: PURPOSE,
         };
         Ok(Self {

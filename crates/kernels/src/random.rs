@@ -30,28 +30,18 @@ pub(crate) const BLOCKS: usize = 16;
 
 /// A stream of random numbers: a key, and what the numbers are for.
 ///
-/// Number `i` of a stream is word `i % 4` of the Philox block with counter `(i / 4, step, purpose)`.
+/// Number `i` of a stream is word `i % 4` of the Philox block with counter `(i / 4, step, purpose)`, the step's high word last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
     /// Usually the run's seed.
     pub seed: u64,
-    /// Usually the micro-batch: steps and micro-batches never share numbers. [`Stream::at`] takes any number of them.
-    pub step: u32,
+    /// Usually the micro-batch: steps and micro-batches never share numbers.
+    pub step: u64,
     /// Which tensor or use in that step.
     pub purpose: u32,
 }
 
 impl Stream {
-    /// The stream of any step, also past 2^32: its high word enters the seed's. No two steps of a run share numbers;
-    /// step `k 2^32 + i` has those of step `i` under the seed whose high word differs by `k`.
-    pub fn at(seed: u64, step: u64, purpose: u32) -> Self {
-        Self {
-            seed: seed ^ (step & !LOW),
-            step: step as u32,
-            purpose,
-        }
-    }
-
     /// Four numbers: `4 * block` … `4 * block + 3`.
     ///
     /// `block` is below 2^32 for any tensor of fewer than 2^34 elements; beyond, its high word enters the purpose.
@@ -59,7 +49,7 @@ impl Stream {
     pub fn block(&self, block: u64) -> [u32; 4] {
         let purpose = self.purpose ^ ((block >> 32) as u32).rotate_left(16);
         philox4x32(
-            [block as u32, self.step, purpose, 0],
+            [block as u32, self.step as u32, purpose, (self.step >> 32) as u32],
             [self.seed as u32, (self.seed >> 32) as u32],
         )
     }
@@ -70,7 +60,8 @@ impl Stream {
     pub(crate) fn blocks(&self, first: u64) -> [[u32; BLOCKS]; 4] {
         // Words lie in the lower halves of 64 bits, and what the upper halves hold does not matter: this is how the
         // vector multiplication reads them, and nothing has to move between lanes.
-        let [mut c0, mut c1, mut c2, mut c3] = [[0u64; BLOCKS], [self.step.into(); BLOCKS], [0; BLOCKS], [0; BLOCKS]];
+        let [mut c0, mut c2] = [[0u64; BLOCKS]; 2];
+        let (mut c1, mut c3) = ([self.step; BLOCKS], [self.step >> 32; BLOCKS]);
         for l in 0..BLOCKS {
             let block = first + l as u64;
             c0[l] = block;
@@ -186,18 +177,18 @@ mod tests {
 
     #[test]
     fn every_step_has_numbers_of_its_own() {
-        let plain = Stream {
+        let stream = |step| Stream {
             seed: 3,
-            step: 9,
+            step,
             purpose: 5,
         };
-        assert_eq!(Stream::at(3, 9, 5), plain);
         let steps = [9, (1 << 32) + 9, (1 << 33) + 9, (1 << 63) + 9];
         for (i, step) in steps.into_iter().enumerate() {
-            for other in &steps[..i] {
-                let (stream, other) = (Stream::at(3, step, 5), Stream::at(3, *other, 5));
-                assert!((0..100).all(|block| stream.block(block) != other.block(block)));
+            for &other in &steps[..i] {
+                assert!((0..100).all(|block| stream(step).block(block) != stream(other).block(block)));
             }
+            let words = stream(step).blocks(7);
+            assert_eq!(words.map(|word| word[1]), stream(step).block(8));
         }
     }
 

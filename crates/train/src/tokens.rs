@@ -116,7 +116,15 @@ impl Window {
     /// # Errors
     /// See [`Tokens::read`].
     pub fn train(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(tokens, (b, t), Stream::at(seed, index, TRAIN_WINDOWS))
+        self.fill(
+            tokens,
+            (b, t),
+            Stream {
+                seed,
+                step: index,
+                purpose: TRAIN_WINDOWS,
+            },
+        )
     }
 
     /// Evaluation batch `index`: the same windows at every evaluation.
@@ -124,7 +132,15 @@ impl Window {
     /// # Errors
     /// See [`Tokens::read`].
     pub fn eval(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(tokens, (b, t), Stream::at(seed, index, EVAL_WINDOWS))
+        self.fill(
+            tokens,
+            (b, t),
+            Stream {
+                seed,
+                step: index,
+                purpose: EVAL_WINDOWS,
+            },
+        )
     }
 
     fn fill(&mut self, tokens: &Tokens, (b, t): (usize, usize), stream: Stream) -> Result<(), Error> {

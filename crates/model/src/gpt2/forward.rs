@@ -29,7 +29,11 @@ pub(super) fn dropout_at(model: &Gpt2, seed: Option<DropoutSeed>, site: Site) ->
     };
     (p > 0.0).then_some(Dropout {
         p,
-        stream: Stream::at(seed, micro_batch, purpose),
+        stream: Stream {
+            seed,
+            step: micro_batch,
+            purpose,
+        },
     })
 }
 
