@@ -69,7 +69,8 @@ pub(crate) struct Train {
     /// Go on with the run in --out, or with the latest
     #[arg(long)]
     resume: bool,
-    /// Take what flags do not say from a TOML file, or from the run.toml of another run
+    /// Take what flags do not say from a TOML file, or from the run.toml of another run: what was
+    /// chosen there; what followed from those choices follows anew
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Say only what went wrong
