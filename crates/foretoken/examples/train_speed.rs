@@ -67,7 +67,7 @@ fn main() -> Result<(), Error> {
     let (table, mut losses) = (model.params(), vec![0.0; b * t]);
     let mut optimizer = Optimizer::new(table)?;
     let mut lanes = Lanes::new(&*model, b, t, Pass::Train)?;
-    let mut gradients = GradientTree::new(table, lanes.len())?;
+    let mut gradients = GradientTree::new(table, lanes.count())?;
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps {
         let (ids, targets) = window(step, b, t, dims.vocab_size);
@@ -78,7 +78,7 @@ fn main() -> Result<(), Error> {
             targets: &targets,
         };
         let begun = Instant::now();
-        gradients.add(&pool, lanes.len(), |gradients| {
+        gradients.add(&pool, lanes.count(), |gradients| {
             let scale = 1.0 / (b * t) as f32;
             let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
             lanes.losses_and_gradients(&pool, &*model, &weights, gradients, &batch, scale, None, &mut losses);

@@ -4,7 +4,7 @@ use crate::gelu::gelu;
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd, load, simd_fn, store};
 
-/// Rows up to which these beat the packed matmul: packing writes every weight again.
+/// Rows up to which these beat the matmul; measured against one that packed every weight.
 pub const MATVEC_ROWS: usize = 8;
 /// Least steps of the reduction that one task sums; chunks are added in order, so it is part of the bits.
 const STEPS: usize = 64;

@@ -1,7 +1,7 @@
 //! A batch in lanes: sequences that are computed side by side, each with gradients of its own.
 //!
 //! Every kernel shares its work out over all threads, and a small model's kernels are so short that handing them over, and
-//! fetching what another core wrote, takes a third of a step. So its batch is cut in two, and each half goes forward and
+//! fetching what another core wrote, takes up to a quarter of a step. So its batch is cut in two, and each half goes forward and
 //! backward on half of the threads. The cut follows from the shapes alone, and the gradients of the halves are added as
 //! those of two micro-batches are: how many threads there are never shows in the bits.
 
@@ -63,8 +63,7 @@ impl Lanes {
     }
 
     /// How many there are, each with gradients of its own.
-    #[allow(clippy::len_without_is_empty)] // There is always one.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -90,8 +89,8 @@ impl Lanes {
         dropout: Option<DropoutSeed>,
         losses: &mut [f32],
     ) {
-        let lanes = self.len() as u64;
-        assert_eq!(gradients.len(), self.len(), "gradients of every lane");
+        let lanes = self.count() as u64;
+        assert_eq!(gradients.len(), self.count(), "gradients of every lane");
         self.run(pool, batch, losses, gradients, |pool, lane, share| {
             let Share {
                 batch,
@@ -162,7 +161,7 @@ mod tests {
         let model = registry::from_config(&config).unwrap();
         let (pool, weights) = (Pool::new(1).unwrap(), init(model.params(), 1).unwrap());
         let mut lanes = Lanes::new(&*model, 2, 4, Pass::Train).unwrap();
-        assert_eq!(lanes.len(), 2);
+        assert_eq!(lanes.count(), 2);
         let batch = Batch {
             b: 2,
             t: 4,

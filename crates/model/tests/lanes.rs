@@ -5,28 +5,39 @@ use foretoken_model::{Arena, Batch, DropoutSeed, Lanes, Model, Pass, init, lanes
 
 fn model(n_embd: usize, dropout: f32) -> Box<dyn Model> {
     registry::from_config(&serde_json::json!({
-        "model_type": "gpt2", "vocab_size": 101, "n_positions": 37, "n_embd": n_embd, "n_layer": 2, "n_head": 4,
+        "model_type": "gpt2", "vocab_size": 101, "n_positions": T, "n_embd": n_embd, "n_layer": 2, "n_head": 4,
         "embd_pdrop": dropout, "attn_pdrop": dropout, "resid_pdrop": dropout,
     }))
     .unwrap()
 }
 
+const T: usize = 37;
+
+/// Ids and targets of a batch.
+fn tokens(b: usize) -> (Vec<u32>, Vec<i32>) {
+    let ids: Vec<u32> = (0..(b * T) as u32).map(|i| i * 7 % 101).collect();
+    let targets = ids.iter().map(|&id| (id as i32 * 3 + 1) % 101).collect();
+    (ids, targets)
+}
+
+fn batch<'a>((ids, targets): &'a (Vec<u32>, Vec<i32>)) -> Batch<'a> {
+    Batch {
+        b: ids.len() / T,
+        t: T,
+        ids,
+        targets,
+    }
+}
+
 /// Losses, and the gradients of the lanes added up, on so many threads.
 fn run(model: &dyn Model, b: usize, dropout: Option<DropoutSeed>, threads: usize) -> (Vec<f32>, Vec<f32>) {
-    let (t, pool) = (37, Pool::new(threads).unwrap());
-    let ids: Vec<u32> = (0..(b * t) as u32).map(|i| i * 7 % 101).collect();
-    let targets: Vec<i32> = ids.iter().map(|&id| (id as i32 * 3 + 1) % 101).collect();
-    let batch = Batch {
-        b,
-        t,
-        ids: &ids,
-        targets: &targets,
-    };
+    let (t, pool, tokens) = (T, Pool::new(threads).unwrap(), tokens(b));
+    let batch = batch(&tokens);
     let weights = init(model.params(), 5).unwrap();
     let mut lanes = Lanes::new(model, b, t, Pass::Train).unwrap();
     let floats = model.params().floats();
     // What lay there before must not matter.
-    let mut gradients = vec![vec![9.0; floats]; lanes.len()];
+    let mut gradients = vec![vec![9.0; floats]; lanes.count()];
     let mut losses = vec![0.0; b * t];
     let each = gradients.iter_mut().map(|lane| &mut lane[..]);
     lanes.losses_and_gradients(&pool, model, &weights, each, &batch, 1e-2, dropout, &mut losses);
@@ -46,15 +57,8 @@ fn lanes_give_the_losses_and_gradients_of_the_whole_batch() {
     let model = model(48, 0.0);
     for b in [1, 2, 5] {
         let (losses, gradients) = run(&*model, b, None, 2);
-        let t = 37;
-        let ids: Vec<u32> = (0..(b * t) as u32).map(|i| i * 7 % 101).collect();
-        let targets: Vec<i32> = ids.iter().map(|&id| (id as i32 * 3 + 1) % 101).collect();
-        let batch = Batch {
-            b,
-            t,
-            ids: &ids,
-            targets: &targets,
-        };
+        let (t, tokens) = (T, tokens(b));
+        let batch = batch(&tokens);
         let weights = init(model.params(), 5).unwrap();
         let mut arena = Arena::new(model.activations(b, t, Pass::Train)).unwrap();
         let (mut want, mut whole) = (vec![0.0; b * t], vec![0.0; model.params().floats()]);

@@ -51,7 +51,7 @@ impl Trainer {
         let weights = init(table, config.seed)?;
         let optimizer = Optimizer::new(table)?;
         let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train)?;
-        let gradients = GradientTree::new(table, config.grad_accum * lanes.len())?;
+        let gradients = GradientTree::new(table, config.grad_accum * lanes.count())?;
         let losses = vec![0.0; config.b() * config.t()];
         Ok(Self {
             model,
@@ -90,7 +90,7 @@ impl Trainer {
                 micro_batch: index,
             });
             let (model, weights, lanes, losses) = (&*self.model, &self.weights, &mut self.lanes, &mut self.losses);
-            self.gradients.add(pool, lanes.len(), |gradients| {
+            self.gradients.add(pool, lanes.count(), |gradients| {
                 let scale = (1.0 / count) as f32;
                 let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
                 lanes.losses_and_gradients(pool, model, weights, gradients, &batch, scale, dropout, losses);

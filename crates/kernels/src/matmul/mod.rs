@@ -6,11 +6,11 @@
 //! dW (in,out) += xᵀ dy                         matmul(dW, x.t(),  dy,     Accumulate)
 //! ```
 //!
-//! Flops `2 M N K`; bytes at least `4 (MK + KN + MN)`. Both operands are packed into panels that stay in cache, blocked
-//! as Goto and van de Geijn do (Anatomy of High-Performance Matrix Multiplication, TOMS 34, 2008), and every product
-//! runs through one register tile (see `tile.rs`). Error: each element is a sum of `K` products in blocks of
-//! [`DEPTH`]; |error| <= (DEPTH + K/DEPTH) eps sum|a||b|. On numbers from -1 to 1 it is held to `1e-6 sqrt(K) (1 + |c|)` against f64,
-//! for every use above.
+//! Flops `2 M N K`; bytes at least `4 (MK + KN + MN)`. Operands are read where they lie, or packed by the thread that uses
+//! them (see `cut.rs`), in blocks that stay in cache, as Goto and van de Geijn have it (Anatomy of High-Performance Matrix
+//! Multiplication, TOMS 34, 2008), and every product runs through one register tile (see `tile.rs`). Error: each element is
+//! a sum of `K` products in blocks of at most [`DEPTH`]; |error| <= (DEPTH + K/DEPTH) eps sum|a||b|. On numbers from -1 to 1
+//! it is held to `1e-6 sqrt(K) (1 + |c|)` against f64, for every use above.
 
 mod cut;
 mod pack;
@@ -313,6 +313,43 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// What the fused products of the MLP write beside C: the GELU's argument, the GELU.
+    #[test]
+    fn what_is_written_beside_the_product_agrees_with_f64() {
+        for isa in Isa::available() {
+            let pool = Pool::with_isa(2, isa);
+            for (m, n, k) in [(5, 7, 9), (29, 70, 385), (64, 96, 48)] {
+                let (a, b, bias, pre) = (
+                    numbers(m * k, 0.0),
+                    numbers(k * n, 5.0),
+                    numbers(n, 9.0),
+                    numbers(m * n, 2.0),
+                );
+                let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, k, n));
+                let close = |got: &[f32], want: &[f32], what: &str| {
+                    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+                        let bound = 4e-6 * (1.0 + want.abs()) * (k as f32).sqrt();
+                        assert!(
+                            (got - want).abs() <= bound,
+                            "{isa:?} {m}x{n}x{k} {what} at {i}: {got}, want {want}"
+                        );
+                    }
+                };
+                let (mut c, mut beside, mut want) = (vec![9.0; m * n], vec![9.0; m * n], vec![0.0; m * n]);
+                matmul_bias_gelu(&pool, &mut c, &mut beside, a, b, &bias);
+                matmul_reference(&mut want, a, b, Epilogue::Bias(&bias));
+                close(&beside, &want, "pre");
+                matmul_reference(&mut want, a, b, Epilogue::BiasGelu { bias: &bias });
+                close(&c, &want, "gelu(pre)");
+                matmul_gelu_backward(&pool, &mut c, &mut beside, a, b, &pre);
+                matmul_reference(&mut want, a, b, Epilogue::GeluBackward { pre: &pre });
+                close(&c, &want, "gradient");
+                let gelu: Vec<f32> = pre.iter().map(|&x| crate::gelu_reference(x.into()) as f32).collect();
+                close(&beside, &gelu, "gelu");
             }
         }
     }

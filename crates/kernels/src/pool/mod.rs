@@ -1,7 +1,7 @@
 //! A persistent thread pool with one verb: run `n` independent tasks.
 //!
-//! Tasks are cut by shape, never by the number of threads, and every output element has one owner, so which thread takes
-//! which task never shows in the bits. Workers spin briefly before they park, since a training step or a decoded token is
+//! Every output element has one owner, and the order of its sums follows from shapes alone, so neither how work is cut
+//! into tasks nor which thread takes which task shows in the bits. Workers spin briefly before they park, since a training step or a decoded token is
 //! hundreds of short parallel regions. A worker joins a region when it gets to it, and the caller never waits for one that
 //! has not joined: on a machine whose cores are taken, the caller does the tasks alone.
 

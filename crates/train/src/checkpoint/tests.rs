@@ -4,26 +4,11 @@ use crate::run::Run;
 use foretoken_kernels::Pool;
 use std::sync::atomic::AtomicBool;
 
-fn one_step() -> RunConfig {
-    RunConfig {
-        data: vec!["corpus:100".into()],
-        tokenizer: "byte".into(),
-        n_layer: Some(1),
-        n_head: Some(1),
-        n_embd: Some(8),
-        seq_len: Some(16),
-        batch_size: Some(1),
-        steps: 1,
-        sample_every: Some(0),
-        ..RunConfig::default()
-    }
-}
-
 #[test]
 fn what_is_there_stays_only_where_it_is_what_would_be_written() {
     let tmp = tempfile::tempdir().unwrap();
     let (pool, dir) = (Pool::new(1).unwrap(), tmp.path().join("run"));
-    let mut run = Run::start(one_step(), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
+    let mut run = Run::start(RunConfig::tiny(1), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
     run.train(&pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let Checkpoint { path, mut state, .. } = newest(&dir).unwrap();
     let mark = path.join("mark");
@@ -59,7 +44,7 @@ fn what_is_there_stays_only_where_it_is_what_would_be_written() {
 fn numbers_that_are_not_finite_are_never_saved() {
     let tmp = tempfile::tempdir().unwrap();
     let (pool, dir) = (Pool::new(1).unwrap(), tmp.path().join("run"));
-    let mut run = Run::start(one_step(), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
+    let mut run = Run::start(RunConfig::tiny(1), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
     run.train(&pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let mut state = newest(&dir).unwrap().state;
     state.step = 2;

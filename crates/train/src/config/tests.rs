@@ -1,5 +1,24 @@
 use super::*;
 
+impl RunConfig {
+    /// A run of a moment.
+    pub(crate) fn tiny(steps: u64) -> Self {
+        Self {
+            data: vec!["corpus:100".into()],
+            tokenizer: "byte".into(),
+            n_layer: Some(1),
+            n_head: Some(1),
+            n_embd: Some(8),
+            seq_len: Some(16),
+            batch_size: Some(1),
+            eval_batches: 1,
+            sample_every: Some(0),
+            steps,
+            ..Self::default()
+        }
+    }
+}
+
 #[test]
 fn a_run_survives_its_file() {
     let run = RunConfig {

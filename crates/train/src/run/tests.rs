@@ -1,27 +1,10 @@
 use super::*;
 
-/// A run of a moment.
-fn tiny(steps: u64) -> RunConfig {
-    RunConfig {
-        data: vec!["corpus:100".into()],
-        tokenizer: "byte".into(),
-        n_layer: Some(1),
-        n_head: Some(1),
-        n_embd: Some(8),
-        seq_len: Some(16),
-        batch_size: Some(1),
-        eval_batches: 1,
-        sample_every: Some(0),
-        steps,
-        ..RunConfig::default()
-    }
-}
-
 #[test]
 fn a_log_that_cannot_be_read_is_no_missing_run() {
     let tmp = tempfile::tempdir().unwrap();
     let (pool, dir) = (Pool::new(1).unwrap(), tmp.path().join("run"));
-    let run = Run::start(tiny(1), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
+    let run = Run::start(RunConfig::tiny(1), &dir, &tmp.path().join("cache"), &pool, &mut |_| {}).unwrap();
     assert_eq!(run.metrics().unwrap(), []);
     std::fs::write(dir.join(METRICS), b"\xff\n").unwrap();
     let error = run.metrics().unwrap_err();
@@ -50,7 +33,7 @@ fn going_on_with_other_instructions_is_told_where_the_bits_differ() {
     };
     let mut before = Isa::Portable;
     let pool = Pool::with_isa(1, before);
-    let mut run = Run::start(tiny(1), &dir, &cache, &pool, &mut |_| {}).unwrap();
+    let mut run = Run::start(RunConfig::tiny(1), &dir, &cache, &pool, &mut |_| {}).unwrap();
     assert_eq!(warnings(&mut run, &pool), [""; 0]);
     drop(run);
     // Portable, AVX2, AVX-512, as far as the machine has them, and back.
