@@ -54,6 +54,9 @@ pub(crate) struct Size {
     /// Micro-batches whose gradients make up a step
     #[arg(long, default_value_t = 1, value_name = "N")]
     grad_accum: usize,
+    /// What the backward makes again instead of keeping it
+    #[arg(long, default_value = "selective", value_name = "WHAT")]
+    recompute: crate::train::Recompute,
     /// Also say what fits into this much memory: 8GiB, 500MB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
@@ -78,6 +81,7 @@ impl Size {
         let options = sizes::Options {
             threads,
             micro_batches: self.grad_accum,
+            recompute: self.recompute.into(),
             ..Default::default()
         };
         match &self.model {

@@ -7,7 +7,7 @@
 
 use foretoken::formats::{json, safetensors};
 use foretoken::kernels::Pool;
-use foretoken::model::{Batch, Lanes, Model, Pass, gpt2::Gpt2, init, load, registry};
+use foretoken::model::{Batch, Lanes, Model, Pass, Recompute, gpt2::Gpt2, init, load, registry};
 use foretoken::train::{GradientTree, Hyperparameters, Optimizer, resident_memory};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Error> {
     let pool = Pool::new(threads)?;
     let (table, mut losses) = (model.params(), vec![0.0; b * t]);
     let mut optimizer = Optimizer::new(table)?;
-    let mut lanes = Lanes::new(&*model, b, t, Pass::Train)?;
+    let mut lanes = Lanes::new(&*model, b, t, Pass::Train(Recompute::Selective))?;
     let mut gradients = GradientTree::new(table, lanes.count())?;
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps {

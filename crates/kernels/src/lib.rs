@@ -47,9 +47,9 @@ mod sums;
 
 pub use adamw::{AdamW, adamw, adamw_reference, sum_of_squares, sum_of_squares_reference};
 pub use attention::{
-    AttentionDims, attention_backward, attention_backward_reference, attention_backward_scratch, attention_cached,
-    attention_cached_scratch, attention_forward, attention_forward_scratch, attention_mask_reference,
-    attention_reference,
+    AttentionDims, attention_backward, attention_backward_reference, attention_backward_scratch,
+    attention_backward_sums, attention_cached, attention_cached_scratch, attention_forward, attention_forward_scratch,
+    attention_mask_reference, attention_reference,
 };
 pub use buffer::{ALIGNMENT, Buffer};
 pub use dropout::{Dropout, dropout_in_place, dropout_reference, residual_forward, residual_reference};
@@ -57,8 +57,8 @@ pub use embedding::{embedding_backward, embedding_backward_reference, embedding_
 pub use gelu::{gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layernorm::{
-    bias_backward, bias_backward_reference, bias_backward_scratch, layernorm_backward, layernorm_backward_reference,
-    layernorm_backward_scratch, layernorm_forward, layernorm_reference,
+    bias_backward, bias_backward_reference, bias_backward_scratch, layernorm_again, layernorm_backward,
+    layernorm_backward_reference, layernorm_backward_scratch, layernorm_forward, layernorm_reference,
 };
 pub use loss::{
     IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_reference, head_loss_scratch,

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::params::ParamTable;
 use crate::walk::Step;
 use foretoken_kernels::{Buffer, Pool};
+use serde::{Deserialize, Serialize};
 
 /// The sizes that every variant has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +34,30 @@ impl Dims {
 /// What an activation arena is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Forward and backward: what the backward needs is kept for every layer.
-    Train,
+    /// Forward and backward: what the backward needs is kept for every layer, as far as [`Recompute`] says.
+    Train(Recompute),
     /// Forward only: layers take turns in the same memory.
     Score,
+}
+
+/// What training keeps of a layer's forward, and what its backward makes again. Bits are the same with each.
+///
+/// For GPT-2: floats a token and layer that are kept, and what making the rest again costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// Keeps everything: 16 d.
+    None,
+    /// The outputs of layernorm and GELU are made again: 10 d, and no product of matrices more.
+    #[default]
+    Selective,
+    /// Only a layer's input is kept: d, and most of the layer's forward runs twice (a step of GPT-2 124M has 16% more flops).
+    Block,
+}
+
+impl Recompute {
+    /// Every choice, from the fastest to the smallest.
+    pub const ALL: [Recompute; 3] = [Recompute::None, Recompute::Selective, Recompute::Block];
 }
 
 /// Floats that kernels take beside the arenas, at most; a pool keeps them.
@@ -142,7 +163,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Loss of every target, in nats; 0 where it is ignored. The arena may be one for training or for scoring.
     fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]);
 
-    /// Loss of every target, and `gradients += d(scale * sum of losses)`. Dropout where the config has some and `dropout`
+    /// Loss of every target, and `gradients = d(scale * sum of losses)`, whatever lay there before. Dropout where the config has some and `dropout`
     /// says which numbers.
     fn losses_and_gradients(
         &self,
@@ -176,7 +197,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// What becomes of B sequences of T tokens, one step after another: every parameter tensor belongs to one step, and the
     /// flops of all steps in all layers are [`Model::training_flops`].
-    fn walk(&self, b: usize, t: usize) -> Vec<Step>;
+    fn walk(&self, b: usize, t: usize, recompute: Recompute) -> Vec<Step>;
 
     /// Multiplications and additions of a training step's forward and backward over B sequences of T tokens, attention
     /// counted causally (the triangle with its diagonal), each matmul three times its forward.

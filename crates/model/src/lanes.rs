@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::contract::{Batch, DropoutSeed, Model, Pass};
 use crate::error::Error;
 use crate::params::ParamTable;
-use foretoken_kernels::{Pool, zero};
+use foretoken_kernels::Pool;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -103,7 +103,6 @@ impl Lanes {
                 micro_batch: dropout.micro_batch * lanes + lane as u64,
                 ..dropout
             });
-            zero(pool, gradients);
             model.losses_and_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
         });
     }
@@ -148,6 +147,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Recompute;
     use crate::params::init;
     use crate::registry;
 
@@ -160,7 +160,7 @@ mod tests {
         });
         let model = registry::from_config(&config).unwrap();
         let (pool, weights) = (Pool::new(1).unwrap(), init(model.params(), 1).unwrap());
-        let mut lanes = Lanes::new(&*model, 2, 4, Pass::Train).unwrap();
+        let mut lanes = Lanes::new(&*model, 2, 4, Pass::Train(Recompute::Selective)).unwrap();
         assert_eq!(lanes.count(), 2);
         let batch = Batch {
             b: 2,

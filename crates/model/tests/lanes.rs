@@ -1,7 +1,7 @@
 //! A batch in lanes against the same batch whole.
 
 use foretoken_kernels::Pool;
-use foretoken_model::{Arena, Batch, DropoutSeed, Lanes, Model, Pass, init, lanes_of, registry};
+use foretoken_model::{Arena, Batch, DropoutSeed, Lanes, Model, Pass, Recompute, init, lanes_of, registry};
 
 fn model(n_embd: usize, dropout: f32) -> Box<dyn Model> {
     registry::from_config(&serde_json::json!({
@@ -34,10 +34,14 @@ fn run(model: &dyn Model, b: usize, dropout: Option<DropoutSeed>, threads: usize
     let (t, pool, tokens) = (T, Pool::new(threads).unwrap(), tokens(b));
     let batch = batch(&tokens);
     let weights = init(model.params(), 5).unwrap();
-    let mut lanes = Lanes::new(model, b, t, Pass::Train).unwrap();
+    let mut lanes = Lanes::new(model, b, t, Pass::Train(Recompute::Selective)).unwrap();
     let floats = model.params().floats();
-    // What lay there before must not matter.
-    let mut gradients = vec![vec![9.0; floats]; lanes.count()];
+    let mut gradients = vec![vec![0.0; floats]; lanes.count()];
+    // What lay there before must not matter, padding aside.
+    for lane in &mut gradients {
+        let specs = model.params().specs();
+        specs.iter().for_each(|spec| lane[spec.range.clone()].fill(9.0));
+    }
     let mut losses = vec![0.0; b * t];
     let each = gradients.iter_mut().map(|lane| &mut lane[..]);
     lanes.losses_and_gradients(&pool, model, &weights, each, &batch, 1e-2, dropout, &mut losses);
@@ -60,7 +64,7 @@ fn lanes_give_the_losses_and_gradients_of_the_whole_batch() {
         let (t, tokens) = (T, tokens(b));
         let batch = batch(&tokens);
         let weights = init(model.params(), 5).unwrap();
-        let mut arena = Arena::new(model.activations(b, t, Pass::Train)).unwrap();
+        let mut arena = Arena::new(model.activations(b, t, Pass::Train(Recompute::Selective))).unwrap();
         let (mut want, mut whole) = (vec![0.0; b * t], vec![0.0; model.params().floats()]);
         let pool = Pool::new(1).unwrap();
         model.losses_and_gradients(&pool, &weights, &mut whole, &mut arena, &batch, 1e-2, None, &mut want);

@@ -7,8 +7,8 @@ mod tests;
 use crate::error::Error;
 use crate::optimizer::Hyperparameters;
 use crate::schedule::{LearningRate, Schedule};
-use foretoken_model::gpt2;
 use foretoken_model::registry::{PRESETS, Preset};
+use foretoken_model::{Recompute, gpt2};
 use serde::{Deserialize, Serialize};
 
 /// Version of the form of `run.toml`.
@@ -53,6 +53,8 @@ pub struct RunConfig {
     pub batch_size: Option<usize>,
     /// Micro-batches of a step.
     pub grad_accum: usize,
+    /// What the backward makes again instead of keeping it.
+    pub recompute: Recompute,
     /// Steps in all.
     pub steps: u64,
     /// Peak of the learning rate.
@@ -108,6 +110,7 @@ impl Default for RunConfig {
             dropout: 0.0,
             batch_size: None,
             grad_accum: 1,
+            recompute: Recompute::Selective,
             steps: 700,
             lr: None,
             min_lr: None,

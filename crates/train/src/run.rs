@@ -462,6 +462,7 @@ fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Resu
     let options = sizes::Options {
         threads: pool.threads(),
         micro_batches: config.grad_accum,
+        recompute: config.recompute,
         ..Default::default()
     };
     let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;

@@ -50,7 +50,7 @@ impl Trainer {
         let table = model.params();
         let weights = init(table, config.seed)?;
         let optimizer = Optimizer::new(table)?;
-        let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train)?;
+        let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train(config.recompute))?;
         let gradients = GradientTree::new(table, config.grad_accum * lanes.count())?;
         let losses = vec![0.0; config.b() * config.t()];
         Ok(Self {

@@ -71,6 +71,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     grad_accum: Option<usize>,
+    /// What the backward makes again instead of keeping it [selective]
+    #[arg(long, value_name = "WHAT", help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recompute: Option<Recompute>,
     /// Steps in all [700]
     #[arg(long, value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,6 +160,28 @@ enum Schedule {
     Wsd,
 }
 
+/// As [`foretoken::model::Recompute`], for the command line.
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Recompute {
+    /// Keep everything
+    None,
+    /// Make the outputs of layernorm and GELU again
+    Selective,
+    /// Keep only what each block reads: a quarter of the memory, a sixth more work
+    Block,
+}
+
+impl From<Recompute> for foretoken::model::Recompute {
+    fn from(recompute: Recompute) -> Self {
+        match recompute {
+            Recompute::None => Self::None,
+            Recompute::Selective => Self::Selective,
+            Recompute::Block => Self::Block,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +206,7 @@ mod tests {
             seq_len: Some(8),
             batch_size: Some(2),
             grad_accum: Some(3),
+            recompute: Some(Recompute::Block),
             steps: Some(4),
             lr: Some(1e-3),
             min_lr: Some(1e-4),

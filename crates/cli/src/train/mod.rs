@@ -1,6 +1,7 @@
 //! `foretoken train`
 
 mod flags;
+pub(crate) use flags::Recompute;
 mod progress;
 mod report;
 

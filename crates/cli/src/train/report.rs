@@ -129,6 +129,7 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
     let options = sizes::Options {
         threads: pool.threads(),
         micro_batches: config.grad_accum,
+        recompute: config.recompute,
         ..Default::default()
     };
     let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else {

@@ -3,7 +3,7 @@
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{Safetensors, open_model_dir};
 use foretoken_kernels::{IGNORE_INDEX, Pool};
-use foretoken_model::{Arena, Batch, Model, Pass, load, registry};
+use foretoken_model::{Arena, Batch, Model, Pass, Recompute, load, registry};
 use foretoken_train::{Hyperparameters, Optimizer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -182,7 +182,7 @@ pub(crate) fn compare(dir: &Path) -> Result<Errors, Error> {
     let (model, pool) = (&reference.model, &reference.pool);
     let table = model.params();
     let mut weights = load(table, &open_model_dir(dir)?)?;
-    let mut arena = Arena::new(model.activations(b, t, Pass::Train))?;
+    let mut arena = Arena::new(model.activations(b, t, Pass::Train(Recompute::Selective)))?;
 
     let greedy_equal = reference.greedy(&weights, &case.greedy)?;
 

@@ -1,15 +1,26 @@
-//! Backward: one task a sequence and head, so that every gradient has one owner.
+//! Backward: one task a sequence and head, so that every gradient has one owner. Where these are few, each is cut into parts
+//! that take turns at its keys; a query's gradient is then the sum of the parts', in order.
 
 use super::small::{Left, small};
 use super::{AttentionDims, ByKey, ByQuery, Causal, Scores, TILE, drop_number, rows_in_vectors, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
+use std::ops::Range;
+
+/// Tasks that long sequences are cut for, at least: more threads than that have nothing to do.
+const TASKS: usize = 16;
+
+/// Tasks of one sequence and head. They decide the bits of dQ, so they follow from the shape.
+fn parts(dims: AttentionDims) -> usize {
+    (TASKS / (dims.b * dims.h).max(1)).clamp(1, dims.t.div_ceil(TILE).max(1))
+}
 
 /// dqkv (B,T,3d) from dout (B,T,d) and what the forward saw and left: qkv, out, lse.
 ///
 /// `P = exp(S - lse)`, `D = rowsum(dO o O)`; `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P o (dP - D)`, `dQ = dS K / sqrt(dh)`,
-/// `dK = dSᵀ Q / sqrt(dh)`. Flops about 2.5 times the forward's; scratch memory `5 T dh` floats a thread.
+/// `dK = dSᵀ Q / sqrt(dh)`. Flops about 2.5 times the forward's; scratch memory `5 T dh` floats a thread, and `16 T dh` floats
+/// at most where there are fewer than nine sequences and heads.
 /// Error against f64 below `4e-7 (1 + |dqkv|)` for each root of T or dh, whichever is larger.
 ///
 /// # Panics
@@ -40,9 +51,43 @@ pub fn attention_backward(
         lse,
         dropout,
     };
-    pool.run_with_scratch(b * h, attention_backward_scratch(dims), |bh, scratch| {
-        backward_head(pool.isa(), &dqkv, &saved, dims, bh, scratch);
+    let (parts, floats) = (parts(dims), attention_backward_scratch(dims));
+    if parts == 1 {
+        pool.run_with_scratch(b * h, floats, |bh, scratch| {
+            let (dq, scratch) = scratch.split_at_mut(dq_floats(dims));
+            backward_part(pool.isa(), &dqkv, dq, &saved, dims, (bh, 0, 1), scratch);
+            sum_parts(pool.isa(), &dqkv, dq, dims, bh, 0..t.div_ceil(TILE));
+        });
+        return;
+    }
+    let mut sums = pool.partial_sums();
+    let sums = sums.at_least(attention_backward_sums(dims));
+    let (of_part, shards) = (dq_floats(dims), Shards::new(sums));
+    pool.run_with_scratch(b * h * parts, floats - of_part, |task, scratch| {
+        // SAFETY: one task, one part.
+        let dq = unsafe { shards.range(task * of_part, (task + 1) * of_part) };
+        let part = (task / parts, task % parts, parts);
+        backward_part(pool.isa(), &dqkv, dq, &saved, dims, part, scratch);
     });
+    let tiles = t.div_ceil(TILE);
+    pool.run(b * h * tiles, |task| {
+        let (bh, tile) = (task / tiles, task % tiles);
+        let dq = &sums[bh * parts * of_part..(bh + 1) * parts * of_part];
+        sum_parts(pool.isa(), &dqkv, dq, dims, bh, tile..tile + 1);
+    });
+}
+
+/// Floats of a part's gradient of the queries of one head.
+fn dq_floats(dims: AttentionDims) -> usize {
+    dims.t.next_multiple_of(TILE) * dims.dh.next_multiple_of(LANES)
+}
+
+/// Floats of partial sums that [`attention_backward`] takes; they lie in a buffer of the [`Pool`].
+pub fn attention_backward_sums(dims: AttentionDims) -> usize {
+    match parts(dims) {
+        1 => 0,
+        parts => dims.b * dims.h * parts * dq_floats(dims),
+    }
 }
 
 struct Saved<'a> {
@@ -56,8 +101,8 @@ struct Saved<'a> {
 /// Floats of scratch memory that the backward takes on each thread.
 pub fn attention_backward_scratch(dims: AttentionDims) -> usize {
     let (t, wide) = (dims.t.next_multiple_of(TILE), dims.dh.next_multiple_of(LANES));
-    // Qᵀ and dOᵀ; Q, dO and dQ; lse and D; K, V, dK, dV; Sᵀ and dSᵀ.
-    2 * dims.dh * t + 3 * t * wide + 2 * t + 4 * TILE * wide + 2 * TILE * TILE
+    // dQ; Qᵀ and dOᵀ; Q and dO; lse and D; K, V, dK, dV; Sᵀ and dSᵀ.
+    dq_floats(dims) + 2 * dims.dh * t + 2 * t * wide + 2 * t + 4 * TILE * wide + 2 * TILE * TILE
 }
 
 fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
@@ -67,17 +112,18 @@ fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 }
 
 simd_fn! {
-    fn backward_head[S](
-        dqkv: &Shards<'_>, saved: &Saved<'_>, dims: AttentionDims, bh: usize, scratch: &mut [f32],
+    /// dK and dV of every `parts`-th tile of keys from tile `part` on, and what these keys add to dQ.
+    fn backward_part[S](
+        dqkv: &Shards<'_>, dq: &mut [f32], saved: &Saved<'_>, dims: AttentionDims,
+        place: (usize, usize, usize), scratch: &mut [f32],
     ) {
         let AttentionDims { t, h, dh, .. } = dims;
-        let mut scratch = scratch;
+        let (mut scratch, (bh, part, parts)) = (scratch, place);
         let (d, seq, head) = (dims.d(), bh / h, bh % h);
         let (tiles, wide) = (t.div_ceil(TILE), dh.next_multiple_of(LANES));
         let padded = tiles * TILE;
         let (qt, dot) = (take(&mut scratch, dh * padded), take(&mut scratch, dh * padded));
         let (q, dout) = (take(&mut scratch, padded * wide), take(&mut scratch, padded * wide));
-        let dq = take(&mut scratch, padded * wide);
         let (lse, dsum) = (take(&mut scratch, padded), take(&mut scratch, padded));
         let (k, v) = (take(&mut scratch, TILE * wide), take(&mut scratch, TILE * wide));
         let (dk, dv) = (take(&mut scratch, TILE * wide), take(&mut scratch, TILE * wide));
@@ -110,7 +156,7 @@ simd_fn! {
         let first_row = (seq * t * 3 * d + column, seq * t * d + column);
         let q_rows = rows_in_vectors::<S>(q, &saved.qkv[first_row.0..], 3 * d, (t, dh), direct);
         let dout_rows = rows_in_vectors::<S>(dout, &saved.dout[first_row.1..], d, (t, dh), direct);
-        for key in (0..t).step_by(TILE) {
+        for key in (part * TILE..t).step_by(parts * TILE) {
             let count = rows(key);
             let at = (seq * t + key) * 3 * d + column;
             let (k, k_row) = rows_in_vectors::<S>(k, &saved.qkv[at + d..], 3 * d, (count, dh), direct);
@@ -148,7 +194,7 @@ simd_fn! {
                 small::<S>(keys, ByKey(causal), by_row(ds, TILE), (q, q_rows.1), (dk, wide), first > key);
                 let dq = &mut dq[first * wide..];
                 let by_query = Left { data: ds, row: 1, step: TILE };
-                small::<S>((queries, wide), ByQuery(causal), by_query, (k, k_row), (dq, wide), key > 0);
+                small::<S>((queries, wide), ByQuery(causal), by_query, (k, k_row), (dq, wide), key >= parts * TILE);
             }
             for j in 0..count {
                 let at = at + j * 3 * d;
@@ -159,10 +205,28 @@ simd_fn! {
                 }
             }
         }
-        for i in 0..t {
-            let at = (seq * t + i) * 3 * d + column;
-            // SAFETY: as above.
-            scale_to::<S>(unsafe { dqkv.range(at, at + dh) }, &dq[i * wide..], dims.scale());
+    }
+}
+
+simd_fn! {
+    /// dQ of some tiles of queries from the parts of a head, which lie one after another.
+    fn sum_parts[S](dqkv: &Shards<'_>, dq: &[f32], dims: AttentionDims, bh: usize, tiles: Range<usize>) {
+        let AttentionDims { t, h, dh, .. } = dims;
+        let (d, wide, of_part) = (dims.d(), dh.next_multiple_of(LANES), dq_floats(dims));
+        let parts = dq.len() / of_part;
+        let scale = S::splat(dims.scale());
+        for i in tiles.start * TILE..t.min(tiles.end * TILE) {
+            let at = (bh / h * t + i) * 3 * d + bh % h * dh;
+            // SAFETY: these columns of every row belong to this head, and the row to this task.
+            let to = unsafe { dqkv.range(at, at + dh) };
+            for c in (0..dh).step_by(LANES) {
+                let mut sum = load::<S>(&dq[i * wide + c..]);
+                // The first keys of part p are those of tile p: queries before them it has not seen.
+                for part in 1..parts.min(i / TILE + 1) {
+                    sum = S::add(sum, load::<S>(&dq[part * of_part + i * wide + c..]));
+                }
+                store::<S>(&mut to[c..], S::mul(scale, sum));
+            }
         }
     }
 }

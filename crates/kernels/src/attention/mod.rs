@@ -15,7 +15,7 @@ use crate::simd::{LANES, Simd, load, store};
 use small::Part;
 use std::ops::Range;
 
-pub use backward::{attention_backward, attention_backward_scratch};
+pub use backward::{attention_backward, attention_backward_scratch, attention_backward_sums};
 pub use cached::{attention_cached, attention_cached_scratch};
 pub use forward::{attention_forward, attention_forward_scratch};
 pub use reference::{attention_backward_reference, attention_mask_reference, attention_reference};

@@ -23,7 +23,7 @@ use crate::pool::{Pool, Shards};
 use crate::simd::simd_fn;
 use cut::{Cut, MAX_SLOTS};
 use pack::pack_panels;
-use tile::{Output, Tile};
+use tile::{Finish, Output, Tile};
 
 /// Steps of the reduction in one block at most. It decides the bits, so it is a constant, never read from the host's
 /// caches.
@@ -104,11 +104,6 @@ pub enum Epilogue<'a> {
         /// One a column.
         bias: &'a [f32],
     },
-    /// C = (A B) * gelu'(pre); `pre` has C's shape; see [`matmul_gelu_backward`] for one that gives gelu(pre) as well
-    GeluBackward {
-        /// What the GELU was applied to.
-        pre: &'a [f32],
-    },
 }
 
 /// C (M,N) = epilogue(A (M,K) B (K,N)).
@@ -117,17 +112,17 @@ pub enum Epilogue<'a> {
 /// Where shapes do not fit together.
 #[track_caller]
 pub fn matmul(pool: &Pool, c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
-    product(pool, c, None, a, b, epilogue);
+    product(pool, c, None, a, b, Finish::Plain(epilogue));
 }
 
-/// C = (A B) * gelu'(pre), and `gelu` = gelu(pre) beside it: both need the same exponential.
+/// `gelu` = gelu(pre), and `pre` becomes (A B) * gelu'(pre), the gradient of itself: both need the same exponential.
 ///
 /// # Panics
 /// Where shapes do not fit together.
 #[track_caller]
-pub fn matmul_gelu_backward(pool: &Pool, c: &mut [f32], gelu: &mut [f32], a: Mat<'_>, b: Mat<'_>, pre: &[f32]) {
-    assert_eq!(gelu.len(), c.len(), "gelu and C have one shape");
-    product(pool, c, Some(gelu), a, b, Epilogue::GeluBackward { pre });
+pub fn matmul_gelu_backward(pool: &Pool, gelu: &mut [f32], pre: &mut [f32], a: Mat<'_>, b: Mat<'_>) {
+    assert_eq!(gelu.len(), pre.len(), "gelu and pre have one shape");
+    product(pool, gelu, Some(pre), a, b, Finish::GeluBackward);
 }
 
 /// C = gelu(A B + bias), and `pre` = A B + bias beside it, which the backward needs.
@@ -137,23 +132,22 @@ pub fn matmul_gelu_backward(pool: &Pool, c: &mut [f32], gelu: &mut [f32], a: Mat
 #[track_caller]
 pub fn matmul_bias_gelu(pool: &Pool, c: &mut [f32], pre: &mut [f32], a: Mat<'_>, b: Mat<'_>, bias: &[f32]) {
     assert_eq!(pre.len(), c.len(), "pre and C have one shape");
-    product(pool, c, Some(pre), a, b, Epilogue::BiasGelu { bias });
+    product(pool, c, Some(pre), a, b, Finish::Plain(Epilogue::BiasGelu { bias }));
 }
 
 #[track_caller]
-fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
+fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, finish: Finish<'_>) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
     assert_eq!(c.len(), m * n, "C is {m}x{n}");
-    match epilogue {
-        Epilogue::Store | Epilogue::Accumulate => {}
-        Epilogue::Bias(bias) | Epilogue::BiasGelu { bias } => {
+    match finish {
+        Finish::Plain(Epilogue::Store | Epilogue::Accumulate) | Finish::GeluBackward => {}
+        Finish::Plain(Epilogue::Bias(bias) | Epilogue::BiasGelu { bias }) => {
             assert_eq!(bias.len(), n, "one bias a column")
         }
-        Epilogue::BiasResidual { bias, residual } => {
+        Finish::Plain(Epilogue::BiasResidual { bias, residual }) => {
             assert_eq!((bias.len(), residual.len()), (n, m * n), "bias a column, residual as C");
         }
-        Epilogue::GeluBackward { pre } => assert_eq!(pre.len(), m * n, "pre has C's shape"),
     }
     if m == 0 || n == 0 {
         return;
@@ -162,7 +156,7 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
         c: Shards::new(c),
         beside: beside.map(Shards::new),
         stride: n,
-        epilogue: &epilogue,
+        finish,
     };
     let cut = Cut::new(&a, &b, tile_size(pool.isa()), pool.threads());
     let floats = cut.scratch();
@@ -205,7 +199,7 @@ simd_fn! {
     /// All of a task: its block of C, every step of the reduction.
     fn multiply[S](out: &Output<'_>, a: Mat<'_>, b: Mat<'_>, cut: &Cut, task: usize, held: &mut Held<'_>) {
         let (rows, cols) = cut.block(task);
-        let accumulate = matches!(out.epilogue, Epilogue::Accumulate);
+        let accumulate = matches!(out.finish, Finish::Plain(Epilogue::Accumulate));
         let (packed_b, packed_a) = held.scratch.split_at_mut(cut.slots * cut.slot_floats() + SLACK);
         for step in 0..cut.steps {
             let range = cut.range(step);
@@ -299,7 +293,6 @@ mod tests {
                             residual: &other,
                         },
                         Epilogue::BiasGelu { bias: &bias },
-                        Epilogue::GeluBackward { pre: &other },
                     ] {
                         let (mut c, mut want) = (other.clone(), other.clone());
                         matmul(&pool, &mut c, a, b, epilogue);
@@ -345,11 +338,15 @@ mod tests {
                 close(&beside, &want, "pre");
                 matmul_reference(&mut want, a, b, Epilogue::BiasGelu { bias: &bias });
                 close(&c, &want, "gelu(pre)");
-                matmul_gelu_backward(&pool, &mut c, &mut beside, a, b, &pre);
-                matmul_reference(&mut want, a, b, Epilogue::GeluBackward { pre: &pre });
-                close(&c, &want, "gradient");
+                beside.copy_from_slice(&pre);
+                matmul_gelu_backward(&pool, &mut c, &mut beside, a, b);
+                matmul_reference(&mut want, a, b, Epilogue::Store);
+                for (want, &pre) in want.iter_mut().zip(&pre) {
+                    *want *= crate::gelu_derivative_reference(pre.into()) as f32;
+                }
+                close(&beside, &want, "gradient");
                 let gelu: Vec<f32> = pre.iter().map(|&x| crate::gelu_reference(x.into()) as f32).collect();
-                close(&beside, &gelu, "gelu");
+                close(&c, &gelu, "gelu");
             }
         }
     }

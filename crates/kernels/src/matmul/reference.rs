@@ -1,7 +1,7 @@
 //! Products by plain loops in f64: the oracles.
 
 use super::{Epilogue, Mat};
-use crate::gelu::{gelu_derivative_reference, gelu_reference};
+use crate::gelu::gelu_reference;
 
 /// C = epilogue(A B) by three loops in f64, rounded once: the oracle.
 pub fn matmul_reference(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
@@ -22,7 +22,6 @@ pub fn matmul_reference(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epilogu
                 Epilogue::Bias(bias) => sum + f64::from(bias[j]),
                 Epilogue::BiasResidual { bias, residual } => f64::from(residual[at]) + sum + f64::from(bias[j]),
                 Epilogue::BiasGelu { bias } => gelu_reference(sum + f64::from(bias[j])),
-                Epilogue::GeluBackward { pre } => sum * gelu_derivative_reference(f64::from(pre[at])),
             } as f32;
         }
     }

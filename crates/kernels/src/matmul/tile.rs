@@ -33,17 +33,25 @@ pub(crate) struct Tile<'a> {
 /// The output of a matmul, shared out in tiles.
 pub(crate) struct Output<'a> {
     pub(crate) c: Shards<'a>,
-    /// What [`Epilogue::BiasGelu`] and [`Epilogue::GeluBackward`] write beside C.
+    /// What [`Epilogue::BiasGelu`] and [`Finish::GeluBackward`] write beside C.
     pub(crate) beside: Option<Shards<'a>>,
     pub(crate) stride: usize,
-    pub(crate) epilogue: &'a Epilogue<'a>,
+    pub(crate) finish: Finish<'a>,
+}
+
+/// What becomes of `A B`.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    Plain(Epilogue<'a>),
+    /// C = gelu(pre), where pre lies beside C and becomes (A B) * gelu'(pre). Sums wait in C between blocks.
+    GeluBackward,
 }
 
 /// Asks for what [`finish`] will read and write.
 #[inline(always)]
 fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: usize) {
-    let read = match out.epilogue {
-        Epilogue::BiasResidual { residual: read, .. } | Epilogue::GeluBackward { pre: read } if tile.last => Some(read),
+    let read = match out.finish {
+        Finish::Plain(Epilogue::BiasResidual { residual, .. }) if tile.last => Some(residual),
         _ => None,
     };
     for i in 0..rows {
@@ -161,20 +169,25 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
             }
         };
     }
-    /// What is written beside C.
-    macro_rules! beside {
-        ($row:ident, $v:ident, $value:expr) => {
-            if let Some(beside) = &out.beside {
-                // It has C's shape and is cut the same way.
-                set::<S, FULL>(beside.range($row.start, $row.end), $v, $value);
-            }
-        };
-    }
     if !tile.last {
         each!(|value, v, row| value);
         return;
     }
-    match out.epilogue {
+    let epilogue = match out.finish {
+        Finish::Plain(epilogue) => epilogue,
+        Finish::GeluBackward => {
+            let pre = out.beside.as_ref().expect("pre lies beside C");
+            each!(|value, v, row| {
+                // It has C's shape and is cut the same way.
+                let pre = pre.range(row.start, row.end);
+                let (gelu, derivative) = gelu_and_derivative::<S>(get::<S, FULL>(pre, v));
+                set::<S, FULL>(pre, v, S::mul(value, derivative));
+                gelu
+            });
+            return;
+        }
+    };
+    match epilogue {
         Epilogue::Store | Epilogue::Accumulate => each!(|value, v, row| value),
         Epilogue::Bias(bias) => {
             let bias = &bias[cols];
@@ -191,15 +204,13 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
             let bias = &bias[cols];
             each!(|value, v, row| {
                 let pre = S::add(value, get::<S, FULL>(bias, v));
-                beside!(row, v, pre);
+                if let Some(beside) = &out.beside {
+                    // As above.
+                    set::<S, FULL>(beside.range(row.start, row.end), v, pre);
+                }
                 gelu::<S>(pre)
             });
         }
-        Epilogue::GeluBackward { pre } => each!(|value, v, row| {
-            let (gelu, derivative) = gelu_and_derivative::<S>(get::<S, FULL>(&pre[row.clone()], v));
-            beside!(row, v, gelu);
-            S::mul(value, derivative)
-        }),
     }
 }
 

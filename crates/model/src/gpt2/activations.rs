@@ -1,26 +1,29 @@
 //! What the forward leaves for the backward, listed once: the plan, the arena and the walk are cut from this list.
 //!
-//! Kept a layer: 10 N d floats. The outputs of layernorm and GELU are not among them: the backward makes them again, a
-//! pass over memory each and no matmul.
+//! How much of it stays for every layer is [`Recompute`]'s choice; the rest lies in memory that the layers share. By default
+//! 10 N d floats a layer stay. Gradients on their way back take the place of what the backward has read.
 
 use super::Config;
 use crate::arena::Slot;
-use crate::contract::{Dims, Pass};
+use crate::contract::{Dims, Pass, Recompute};
 use foretoken_kernels::head_loss_scratch;
 
 /// One value a tensor: a slice of the arena, or its description.
 pub(super) struct Activations<T> {
     /// Token and position embedding, (N,d): what the first block reads.
     pub(super) embedded: T,
-    /// One a layer in training; two that take turns where nothing is kept.
+    /// One a layer in training; two that take turns where nothing is kept. What a layer does not keep is empty.
     pub(super) blocks: Vec<Block<T>>,
-    /// Output of the last layernorm (N,d).
-    pub(super) ln_f: T,
+    /// What no layer keeps.
+    pub(super) shared: Block<T>,
+    /// The last layernorm; its output becomes its own gradient.
+    pub(super) ln_f: Norm<T>,
     pub(super) work: Work<T>,
 }
 
-/// What a block leaves.
+/// What a block makes, in its order.
 pub(super) struct Block<T> {
+    pub(super) ln_1: Norm<T>,
     /// (N,3d)
     pub(super) qkv: T,
     /// Heads concatenated (N,d).
@@ -29,30 +32,40 @@ pub(super) struct Block<T> {
     pub(super) lse: T,
     /// Residual stream after attention (N,d).
     pub(super) mid: T,
-    /// What the GELU is applied to (N,f).
+    pub(super) ln_2: Norm<T>,
+    /// What the GELU is applied to (N,f); in the backward its gradient, then that of qkv where it is wide enough.
     pub(super) fc: T,
+    /// Output of the GELU (N,f).
+    pub(super) gelu: T,
     /// Residual stream after the MLP (N,d).
     pub(super) out: T,
 }
 
-/// What is used and used again.
-pub(super) struct Work<T> {
-    /// Output of a layernorm (N,d).
-    pub(super) normed: T,
+/// A layernorm.
+pub(super) struct Norm<T> {
+    /// (N,d); in the backward its gradient.
+    pub(super) out: T,
     pub(super) mean: T,
     pub(super) rstd: T,
-    /// Output of the GELU (N,f).
-    pub(super) gelu: T,
+}
+
+/// What belongs to no block.
+pub(super) struct Work<T> {
     /// A branch before it is dropped and added (N,d); empty without dropout.
     pub(super) branch: T,
     /// A chunk of logits.
     pub(super) logits: T,
     /// Gradient of the residual stream (N,d).
     pub(super) dx: T,
-    /// Gradient of a layernorm's output (N,d).
-    pub(super) d_normed: T,
-    /// Gradient of qkv (N,3d), or of fc (N,f).
-    pub(super) d_wide: T,
+    /// Gradient of qkv (N,3d) where f < 3d.
+    pub(super) d_qkv: T,
+}
+
+/// A block's tensors, wherever they lie, and what it reads.
+pub(super) struct Layer<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) block: Block<&'a mut [f32]>,
+    pub(super) work: Work<&'a mut [f32]>,
 }
 
 /// Calls `make` for every tensor in the order they lie.
@@ -67,59 +80,92 @@ pub(super) fn build<T>(
         n_embd,
         n_inner,
         vocab_size,
-        n_head,
         n_layer,
         ..
     } = *dims;
-    let (bt, d, f, v) = ([("B", b), ("T", t)], ("d", n_embd), ("f", n_inner), ("V", vocab_size));
-    let wide = ("3d", 3 * n_embd);
-    let rows = |width| vec![bt[0], bt[1], width];
-    let train = pass == Pass::Train;
-    let if_train = |shape: Vec<(&'static str, usize)>| if train { shape } else { vec![("0", 0)] };
+    let (b_t, d) = ([("B", b), ("T", t)], ("d", n_embd));
+    let rows = |width| vec![b_t[0], b_t[1], width];
+    let train = pass != Pass::Score;
+    let only = |wanted: bool, shape: Vec<(&'static str, usize)>| if wanted { shape } else { vec![("0", 0)] };
     let mut slot = |layer, name, shape| make(Slot { name, layer, shape });
+    let mut block = |layer: Option<usize>| block(dims, (b, t), pass, layer, &mut slot);
+    let blocks = (0..if train { n_layer } else { n_layer.min(2) })
+        .map(|i| block(Some(i)))
+        .collect();
+    let shared = block(None);
     Activations {
         embedded: slot(None, "embedded", rows(d)),
-        blocks: (0..if train { n_layer } else { n_layer.min(2) })
-            .map(|i| {
-                let mut slot = |name, shape| slot(Some(i), name, shape);
-                Block {
-                    qkv: slot("qkv", rows(wide)),
-                    heads: slot("heads", rows(d)),
-                    lse: slot("lse", vec![bt[0], ("h", n_head), bt[1]]),
-                    mid: slot("mid", rows(d)),
-                    fc: slot("fc", rows(f)),
-                    out: slot("out", rows(d)),
-                }
-            })
-            .collect(),
-        ln_f: slot(None, "ln_f", rows(d)),
+        blocks,
+        shared,
+        ln_f: Norm {
+            out: slot(None, "ln_f", rows(d)),
+            mean: slot(None, "ln_f mean", b_t.to_vec()),
+            rstd: slot(None, "ln_f rstd", b_t.to_vec()),
+        },
         work: Work {
-            normed: slot(None, "normed", rows(d)),
-            mean: slot(None, "mean", bt.to_vec()),
-            rstd: slot(None, "rstd", bt.to_vec()),
-            gelu: slot(None, "gelu", rows(f)),
-            branch: slot(
+            branch: slot(None, "branch", only(train && config.resid_pdrop > 0.0, rows(d))),
+            logits: slot(
                 None,
-                "branch",
-                if train && config.resid_pdrop > 0.0 {
-                    rows(d)
-                } else {
-                    vec![("0", 0)]
-                },
+                "logits chunk",
+                vec![("rows", head_loss_scratch(b * t, 1)), ("V", vocab_size)],
             ),
-            logits: slot(None, "logits chunk", vec![("rows", head_loss_scratch(b * t, 1)), v]),
-            dx: slot(None, "dx", if_train(rows(d))),
-            d_normed: slot(None, "d_normed", if_train(rows(d))),
-            d_wide: slot(None, "d_wide", if_train(rows(if wide.1 > f.1 { wide } else { f }))),
+            dx: slot(None, "dx", only(train, rows(d))),
+            d_qkv: slot(
+                None,
+                "d_qkv",
+                only(train && n_inner < 3 * n_embd, rows(("3d", 3 * n_embd))),
+            ),
         },
     }
 }
 
-impl<'a> Activations<&'a mut [f32]> {
-    /// What block `i` reads, and where it writes.
-    pub(super) fn block(&mut self, i: usize) -> (&[f32], &mut Block<&'a mut [f32]>, &mut Work<&'a mut [f32]>) {
+/// What a layer keeps, or, without one, what all of them share.
+fn block<T>(
+    dims: &Dims,
+    (b, t): (usize, usize),
+    pass: Pass,
+    layer: Option<usize>,
+    slot: &mut impl FnMut(Option<usize>, &'static str, Vec<(&'static str, usize)>) -> T,
+) -> Block<T> {
+    let (b_t, d, f) = ([("B", b), ("T", t)], ("d", dims.n_embd), ("f", dims.n_inner));
+    let rows = |width| vec![b_t[0], b_t[1], width];
+    // What each recomputation costs: layernorm and GELU a pass over memory, the rest the block's products once more.
+    let (cheap, costly) = match pass {
+        Pass::Train(Recompute::None) => (true, true),
+        Pass::Train(Recompute::Selective) => (false, true),
+        Pass::Train(Recompute::Block) | Pass::Score => (false, false),
+    };
+    let mut slot = |kept: bool, name, shape| {
+        let shape = if kept == layer.is_some() { shape } else { vec![("0", 0)] };
+        slot(layer, name, shape)
+    };
+    Block {
+        ln_1: Norm {
+            out: slot(cheap, "ln_1", rows(d)),
+            mean: slot(costly, "ln_1 mean", b_t.to_vec()),
+            rstd: slot(costly, "ln_1 rstd", b_t.to_vec()),
+        },
+        qkv: slot(costly, "qkv", rows(("3d", 3 * dims.n_embd))),
+        heads: slot(costly, "heads", rows(d)),
+        lse: slot(costly, "lse", vec![b_t[0], ("h", dims.n_head), b_t[1]]),
+        mid: slot(costly, "mid", rows(d)),
+        ln_2: Norm {
+            out: slot(cheap, "ln_2", rows(d)),
+            mean: slot(costly, "ln_2 mean", b_t.to_vec()),
+            rstd: slot(costly, "ln_2 rstd", b_t.to_vec()),
+        },
+        fc: slot(costly, "fc", rows(f)),
+        gelu: slot(cheap, "gelu", rows(f)),
+        // What the next layer reads, whatever is kept.
+        out: slot(true, "out", rows(d)),
+    }
+}
+
+impl Activations<&mut [f32]> {
+    /// What block `i` reads and writes.
+    pub(super) fn layer(&mut self, i: usize) -> Layer<'_> {
         let n = self.blocks.len();
-        let (x, block) = match i {
+        let (x, own) = match i {
             0 => (&*self.embedded, &mut self.blocks[0]),
             _ => {
                 let [before, block] = self
@@ -129,6 +175,39 @@ impl<'a> Activations<&'a mut [f32]> {
                 (&*before.out, block)
             }
         };
-        (x, block, &mut self.work)
+        let shared = &mut self.shared;
+        Layer {
+            x,
+            block: Block {
+                ln_1: either_norm(&mut own.ln_1, &mut shared.ln_1),
+                qkv: either(&mut own.qkv, &mut shared.qkv),
+                heads: either(&mut own.heads, &mut shared.heads),
+                lse: either(&mut own.lse, &mut shared.lse),
+                mid: either(&mut own.mid, &mut shared.mid),
+                ln_2: either_norm(&mut own.ln_2, &mut shared.ln_2),
+                fc: either(&mut own.fc, &mut shared.fc),
+                gelu: either(&mut own.gelu, &mut shared.gelu),
+                out: own.out,
+            },
+            work: Work {
+                branch: self.work.branch,
+                logits: self.work.logits,
+                dx: self.work.dx,
+                d_qkv: self.work.d_qkv,
+            },
+        }
+    }
+}
+
+/// The one that is not empty.
+fn either<'s>(own: &'s mut &mut [f32], shared: &'s mut &mut [f32]) -> &'s mut [f32] {
+    if own.is_empty() { shared } else { own }
+}
+
+fn either_norm<'s, 'a>(own: &'s mut Norm<&'a mut [f32]>, shared: &'s mut Norm<&'a mut [f32]>) -> Norm<&'s mut [f32]> {
+    Norm {
+        out: either(&mut own.out, &mut shared.out),
+        mean: either(&mut own.mean, &mut shared.mean),
+        rstd: either(&mut own.rstd, &mut shared.rstd),
     }
 }

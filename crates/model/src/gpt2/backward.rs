@@ -1,16 +1,16 @@
 //! Backward: the forward's list upside down.
 
 use super::Gpt2;
-use super::activations::Activations;
-use super::forward::{Site, dropout_at};
-use super::params::Params;
-use crate::contract::{Batch, DropoutSeed};
+use super::activations::{Activations, Layer, Norm};
+use super::forward::{Site, block_forward, dropout_at};
+use super::params::{BlockParams, Params};
+use crate::contract::{Batch, DropoutSeed, Recompute};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, attention_backward, bias_backward, dropout_in_place, embedding_backward,
-    layernorm_backward, layernorm_forward, matmul, matmul_gelu_backward, zero,
+    layernorm_again, layernorm_backward, matmul, matmul_gelu_backward, zero,
 };
 
-/// From `work.d_normed`, the gradient of the last layernorm's output, to every parameter's gradient.
+/// From `a.ln_f.out`, which holds the gradient of the last layernorm's output, to every parameter's gradient.
 pub(super) fn backward(
     model: &Gpt2,
     pool: &Pool,
@@ -18,132 +18,119 @@ pub(super) fn backward(
     dw: &mut Params<&mut [f32]>,
     a: &mut Activations<&mut [f32]>,
     batch: &Batch<'_>,
+    recompute: Recompute,
     seed: Option<DropoutSeed>,
 ) {
-    let (n, t) = (batch.b * batch.t, batch.t);
-    let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.layer_norm_epsilon);
-    let attention = model.attention_dims(batch.b, t);
-    let drop = |site| dropout_at(model, seed, site);
-
-    let (last, work) = (&*a.blocks[w.h.len() - 1].out, &mut a.work);
-    zero(pool, work.dx);
-    let (mean, rstd) = (&*work.mean, &*work.rstd);
-    layernorm_backward(
-        pool,
-        work.dx,
-        dw.ln_f_weight,
-        dw.ln_f_bias,
-        work.d_normed,
-        last,
-        w.ln_f_weight,
-        mean,
-        rstd,
-    );
-
+    zero(pool, a.work.dx);
+    let last = &*a.blocks[w.h.len() - 1].out;
+    let (weight, dweight, dbias) = (w.ln_f_weight, &mut *dw.ln_f_weight, &mut *dw.ln_f_bias);
+    layernorm_gradient(pool, a.work.dx, dweight, dbias, &a.ln_f, last, weight);
     for (i, (w, dw)) in w.h.iter().zip(&mut dw.h).enumerate().rev() {
-        let (x, a, work) = a.block(i);
-
-        let d_branch = branch_gradient(pool, work.branch, work.dx, drop(Site::MlpBranch(i)));
-        bias_backward(pool, dw.mlp_c_proj_bias, d_branch);
-        let d_branch = Mat::new(d_branch, n, d);
-        let d_fc = &mut work.d_wide[..n * f];
-        let c_proj = Mat::new(w.mlp_c_proj_weight, f, d);
-        matmul_gelu_backward(pool, d_fc, work.gelu, d_branch, c_proj.t(), a.fc);
-        let gelu = Mat::new(work.gelu, n, f);
-        matmul(pool, dw.mlp_c_proj_weight, gelu.t(), d_branch, Epilogue::Accumulate);
-        layernorm_forward(
-            pool,
-            work.normed,
-            work.mean,
-            work.rstd,
-            a.mid,
-            w.ln_2_weight,
-            w.ln_2_bias,
-            eps,
-        );
-        bias_backward(pool, dw.c_fc_bias, d_fc);
-        let (normed, d_fc) = (Mat::new(work.normed, n, d), Mat::new(d_fc, n, f));
-        matmul(pool, dw.c_fc_weight, normed.t(), d_fc, Epilogue::Accumulate);
-        matmul(
-            pool,
-            work.d_normed,
-            d_fc,
-            Mat::new(w.c_fc_weight, d, f).t(),
-            Epilogue::Store,
-        );
-        let (mean, rstd) = (&*work.mean, &*work.rstd);
-        layernorm_backward(
-            pool,
-            work.dx,
-            dw.ln_2_weight,
-            dw.ln_2_bias,
-            work.d_normed,
-            a.mid,
-            w.ln_2_weight,
-            mean,
-            rstd,
-        );
-
-        let d_branch = branch_gradient(pool, work.branch, work.dx, drop(Site::AttentionBranch(i)));
-        bias_backward(pool, dw.attn_c_proj_bias, d_branch);
-        let (heads, d_branch) = (Mat::new(a.heads, n, d), Mat::new(d_branch, n, d));
-        matmul(pool, dw.attn_c_proj_weight, heads.t(), d_branch, Epilogue::Accumulate);
-        let d_heads = &mut *work.d_normed;
-        matmul(
-            pool,
-            d_heads,
-            d_branch,
-            Mat::new(w.attn_c_proj_weight, d, d).t(),
-            Epilogue::Store,
-        );
-        let d_qkv = &mut work.d_wide[..n * 3 * d];
-        attention_backward(
-            pool,
-            d_qkv,
-            d_heads,
-            a.qkv,
-            a.heads,
-            a.lse,
-            attention,
-            drop(Site::Attention(i)),
-        );
-        layernorm_forward(
-            pool,
-            work.normed,
-            work.mean,
-            work.rstd,
-            x,
-            w.ln_1_weight,
-            w.ln_1_bias,
-            eps,
-        );
-        bias_backward(pool, dw.c_attn_bias, d_qkv);
-        let (normed, d_qkv) = (Mat::new(work.normed, n, d), Mat::new(d_qkv, n, 3 * d));
-        matmul(pool, dw.c_attn_weight, normed.t(), d_qkv, Epilogue::Accumulate);
-        matmul(
-            pool,
-            work.d_normed,
-            d_qkv,
-            Mat::new(w.c_attn_weight, d, 3 * d).t(),
-            Epilogue::Store,
-        );
-        let (mean, rstd) = (&*work.mean, &*work.rstd);
-        layernorm_backward(
-            pool,
-            work.dx,
-            dw.ln_1_weight,
-            dw.ln_1_bias,
-            work.d_normed,
-            x,
-            w.ln_1_weight,
-            mean,
-            rstd,
-        );
+        let mut layer = a.layer(i);
+        if recompute == Recompute::Block {
+            block_forward(model, pool, w, &mut layer, batch, (i, seed));
+        }
+        block_backward(model, pool, w, dw, layer, batch, recompute, (i, seed));
     }
-    if let Some(dropout) = drop(Site::Embedding) {
+    if let Some(dropout) = dropout_at(model, seed, Site::Embedding) {
         dropout_in_place(pool, a.work.dx, dropout);
     }
-    embedding_backward(pool, dw.wte, dw.wpe, a.work.dx, batch.ids, t);
+    zero(pool, dw.wpe);
+    embedding_backward(pool, dw.wte, dw.wpe, a.work.dx, batch.ids, batch.t);
+}
+
+/// Turns `work.dx` from the gradient of block `i`'s output into that of its input.
+fn block_backward(
+    model: &Gpt2,
+    pool: &Pool,
+    w: &BlockParams<&[f32]>,
+    dw: &mut BlockParams<&mut [f32]>,
+    Layer { x, block: a, work }: Layer<'_>,
+    batch: &Batch<'_>,
+    recompute: Recompute,
+    (i, seed): (usize, Option<DropoutSeed>),
+) {
+    let n = batch.b * batch.t;
+    let (d, f) = (model.dims.n_embd, model.dims.n_inner);
+    let attention = model.attention_dims(batch.b, batch.t);
+    let drop = |site| dropout_at(model, seed, site);
+
+    let d_branch = branch_gradient(pool, work.branch, work.dx, drop(Site::MlpBranch(i)));
+    bias_backward(pool, dw.mlp_c_proj_bias, d_branch);
+    let d_branch = Mat::new(d_branch, n, d);
+    let c_proj = Mat::new(w.mlp_c_proj_weight, f, d);
+    matmul_gelu_backward(pool, a.gelu, a.fc, d_branch, c_proj.t());
+    let (d_fc, gelu) = (&*a.fc, Mat::new(a.gelu, n, f));
+    matmul(pool, dw.mlp_c_proj_weight, gelu.t(), d_branch, Epilogue::Store);
+    if recompute == Recompute::Selective {
+        layernorm_again(
+            pool,
+            a.ln_2.out,
+            a.mid,
+            a.ln_2.mean,
+            a.ln_2.rstd,
+            w.ln_2_weight,
+            w.ln_2_bias,
+        );
+    }
+    bias_backward(pool, dw.c_fc_bias, d_fc);
+    let (normed, d_fc) = (Mat::new(a.ln_2.out, n, d), Mat::new(d_fc, n, f));
+    matmul(pool, dw.c_fc_weight, normed.t(), d_fc, Epilogue::Store);
+    let c_fc = Mat::new(w.c_fc_weight, d, f);
+    matmul(pool, a.ln_2.out, d_fc, c_fc.t(), Epilogue::Store);
+    layernorm_gradient(
+        pool,
+        work.dx,
+        dw.ln_2_weight,
+        dw.ln_2_bias,
+        &a.ln_2,
+        a.mid,
+        w.ln_2_weight,
+    );
+
+    let d_branch = branch_gradient(pool, work.branch, work.dx, drop(Site::AttentionBranch(i)));
+    bias_backward(pool, dw.attn_c_proj_bias, d_branch);
+    let (heads, d_branch) = (Mat::new(a.heads, n, d), Mat::new(d_branch, n, d));
+    matmul(pool, dw.attn_c_proj_weight, heads.t(), d_branch, Epilogue::Store);
+    let (d_heads, c_proj) = (a.ln_2.out, Mat::new(w.attn_c_proj_weight, d, d));
+    matmul(pool, d_heads, d_branch, c_proj.t(), Epilogue::Store);
+    let d_qkv = if work.d_qkv.is_empty() {
+        &mut a.fc[..n * 3 * d]
+    } else {
+        work.d_qkv
+    };
+    let dropout = drop(Site::Attention(i));
+    attention_backward(pool, d_qkv, d_heads, a.qkv, a.heads, a.lse, attention, dropout);
+    if recompute == Recompute::Selective {
+        layernorm_again(
+            pool,
+            a.ln_1.out,
+            x,
+            a.ln_1.mean,
+            a.ln_1.rstd,
+            w.ln_1_weight,
+            w.ln_1_bias,
+        );
+    }
+    bias_backward(pool, dw.c_attn_bias, d_qkv);
+    let (normed, d_qkv) = (Mat::new(a.ln_1.out, n, d), Mat::new(d_qkv, n, 3 * d));
+    matmul(pool, dw.c_attn_weight, normed.t(), d_qkv, Epilogue::Store);
+    let c_attn = Mat::new(w.c_attn_weight, d, 3 * d);
+    matmul(pool, a.ln_1.out, d_qkv, c_attn.t(), Epilogue::Store);
+    layernorm_gradient(pool, work.dx, dw.ln_1_weight, dw.ln_1_bias, &a.ln_1, x, w.ln_1_weight);
+}
+
+/// dx += what `norm.out`, the gradient of a layernorm's output, gives for its input `x`.
+fn layernorm_gradient(
+    pool: &Pool,
+    dx: &mut [f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+    norm: &Norm<&mut [f32]>,
+    x: &[f32],
+    weight: &[f32],
+) {
+    layernorm_backward(pool, dx, dweight, dbias, norm.out, x, weight, norm.mean, norm.rstd);
 }
 
 /// The gradient of a branch: the residual stream's, through the branch's dropout.

@@ -1,8 +1,8 @@
 //! Forward: one kernel call a line.
 
 use super::Gpt2;
-use super::activations::Activations;
-use super::params::Params;
+use super::activations::{Activations, Layer, Norm};
+use super::params::{BlockParams, Params};
 use crate::contract::{Batch, DropoutSeed};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, Stream, attention_forward, dropout_in_place, embedding_forward, layernorm_forward,
@@ -46,48 +46,17 @@ pub(super) fn forward(
     batch: &Batch<'_>,
     seed: Option<DropoutSeed>,
 ) {
-    let (n, t) = (batch.b * batch.t, batch.t);
-    let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.layer_norm_epsilon);
-    let attention = model.attention_dims(batch.b, t);
-    let drop = |site| dropout_at(model, seed, site);
-
-    embedding_forward(pool, a.embedded, batch.ids, w.wte, w.wpe, t, 0);
-    if let Some(dropout) = drop(Site::Embedding) {
+    embedding_forward(pool, a.embedded, batch.ids, w.wte, w.wpe, batch.t, 0);
+    if let Some(dropout) = dropout_at(model, seed, Site::Embedding) {
         dropout_in_place(pool, a.embedded, dropout);
     }
     for (i, w) in w.h.iter().enumerate() {
-        let (x, a, work) = a.block(i);
-        layernorm_forward(
-            pool,
-            work.normed,
-            work.mean,
-            work.rstd,
-            x,
-            w.ln_1_weight,
-            w.ln_1_bias,
-            eps,
-        );
-        let (normed, c_attn) = (Mat::new(work.normed, n, d), Mat::new(w.c_attn_weight, d, 3 * d));
-        matmul(pool, a.qkv, normed, c_attn, Epilogue::Bias(w.c_attn_bias));
-        attention_forward(pool, a.heads, a.lse, a.qkv, attention, drop(Site::Attention(i)));
-        let (heads, c_proj) = (Mat::new(a.heads, n, d), Mat::new(w.attn_c_proj_weight, d, d));
-        let dropout = drop(Site::AttentionBranch(i));
-        add_branch(pool, a.mid, work.branch, x, heads, c_proj, w.attn_c_proj_bias, dropout);
-
-        layernorm_forward(
-            pool,
-            work.normed,
-            work.mean,
-            work.rstd,
-            a.mid,
-            w.ln_2_weight,
-            w.ln_2_bias,
-            eps,
-        );
-        let (normed, c_fc) = (Mat::new(work.normed, n, d), Mat::new(w.c_fc_weight, d, f));
-        matmul_bias_gelu(pool, work.gelu, a.fc, normed, c_fc, w.c_fc_bias);
-        let (gelu, c_proj) = (Mat::new(work.gelu, n, f), Mat::new(w.mlp_c_proj_weight, f, d));
-        let dropout = drop(Site::MlpBranch(i));
+        let mut layer = a.layer(i);
+        block_forward(model, pool, w, &mut layer, batch, (i, seed));
+        let Layer { block: a, work, .. } = layer;
+        let (n, f, d) = (batch.b * batch.t, model.dims.n_inner, model.dims.n_embd);
+        let (gelu, c_proj) = (Mat::new(a.gelu, n, f), Mat::new(w.mlp_c_proj_weight, f, d));
+        let dropout = dropout_at(model, seed, Site::MlpBranch(i));
         add_branch(
             pool,
             a.out,
@@ -99,17 +68,40 @@ pub(super) fn forward(
             dropout,
         );
     }
-    let (last, work) = (&*a.blocks[(w.h.len() - 1) % a.blocks.len()].out, &mut a.work);
-    layernorm_forward(
-        pool,
-        a.ln_f,
-        work.mean,
-        work.rstd,
-        last,
-        w.ln_f_weight,
-        w.ln_f_bias,
-        eps,
-    );
+    let last = &*a.blocks[(w.h.len() - 1) % a.blocks.len()].out;
+    layernorm(model, pool, &mut a.ln_f, last, w.ln_f_weight, w.ln_f_bias);
+}
+
+/// Block `i` up to the output of its GELU: what its backward needs.
+pub(super) fn block_forward(
+    model: &Gpt2,
+    pool: &Pool,
+    w: &BlockParams<&[f32]>,
+    Layer { x, block: a, work }: &mut Layer<'_>,
+    batch: &Batch<'_>,
+    (i, seed): (usize, Option<DropoutSeed>),
+) {
+    let n = batch.b * batch.t;
+    let (d, f) = (model.dims.n_embd, model.dims.n_inner);
+    let attention = model.attention_dims(batch.b, batch.t);
+    let drop = |site| dropout_at(model, seed, site);
+
+    layernorm(model, pool, &mut a.ln_1, x, w.ln_1_weight, w.ln_1_bias);
+    let (normed, c_attn) = (Mat::new(a.ln_1.out, n, d), Mat::new(w.c_attn_weight, d, 3 * d));
+    matmul(pool, a.qkv, normed, c_attn, Epilogue::Bias(w.c_attn_bias));
+    attention_forward(pool, a.heads, a.lse, a.qkv, attention, drop(Site::Attention(i)));
+    let (heads, c_proj) = (Mat::new(a.heads, n, d), Mat::new(w.attn_c_proj_weight, d, d));
+    let dropout = drop(Site::AttentionBranch(i));
+    add_branch(pool, a.mid, work.branch, x, heads, c_proj, w.attn_c_proj_bias, dropout);
+
+    layernorm(model, pool, &mut a.ln_2, a.mid, w.ln_2_weight, w.ln_2_bias);
+    let (normed, c_fc) = (Mat::new(a.ln_2.out, n, d), Mat::new(w.c_fc_weight, d, f));
+    matmul_bias_gelu(pool, a.gelu, a.fc, normed, c_fc, w.c_fc_bias);
+}
+
+fn layernorm(model: &Gpt2, pool: &Pool, norm: &mut Norm<&mut [f32]>, x: &[f32], weight: &[f32], bias: &[f32]) {
+    let eps = model.config.layer_norm_epsilon;
+    layernorm_forward(pool, norm.out, norm.mean, norm.rstd, x, weight, bias, eps);
 }
 
 /// out = x + dropout(branch W + bias).

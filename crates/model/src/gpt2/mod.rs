@@ -18,12 +18,12 @@ mod walk;
 pub use config::Config;
 
 use crate::arena::{Arena, Plan};
-use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Scratch};
+use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
 use crate::error::Error;
 use crate::params::ParamTable;
 use crate::walk::Step;
 use activations::Activations;
-use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul};
+use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
 use params::Params;
 
 /// A GPT-2 of given sizes.
@@ -109,7 +109,7 @@ impl Model for Gpt2 {
         let w = self.weights(weights);
         let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, None);
-        head_loss(pool, losses, a.ln_f, w.wte, batch.targets, a.work.logits);
+        head_loss(pool, losses, a.ln_f.out, w.wte, batch.targets, a.work.logits);
     }
 
     fn losses_and_gradients(
@@ -124,27 +124,17 @@ impl Model for Gpt2 {
         losses: &mut [f32],
     ) {
         let w = self.weights(weights);
+        let Pass::Train(recompute) = arena.plan().pass() else {
+            panic!("the backward needs what training keeps");
+        };
+        // Sums over rows are added to; every product of a matrix is stored.
+        zero(pool, &mut gradients[self.table.not_decayed()]);
         let mut dw = Params::from_parts(&self.dims, self.table.cut_mut(gradients));
-        assert_eq!(
-            arena.plan().pass(),
-            Pass::Train,
-            "the backward needs what training keeps"
-        );
         let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, dropout);
-        let (x, d_ln_f) = (&*a.ln_f, &mut *a.work.d_normed);
-        head_loss_backward(
-            pool,
-            losses,
-            d_ln_f,
-            dw.wte,
-            x,
-            w.wte,
-            batch.targets,
-            scale,
-            a.work.logits,
-        );
-        backward::backward(self, pool, &w, &mut dw, &mut a, batch, dropout);
+        let x = &mut *a.ln_f.out;
+        head_loss_backward(pool, losses, x, dw.wte, w.wte, batch.targets, scale, a.work.logits);
+        backward::backward(self, pool, &w, &mut dw, &mut a, batch, recompute, dropout);
     }
 
     fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]) {
@@ -155,7 +145,7 @@ impl Model for Gpt2 {
         matmul(
             pool,
             logits,
-            Mat::new(a.ln_f, n, d),
+            Mat::new(a.ln_f.out, n, d),
             Mat::new(w.wte, v, d).t(),
             Epilogue::Store,
         );
@@ -177,8 +167,8 @@ impl Model for Gpt2 {
         scratch::of_pass(self, b, t, pass)
     }
 
-    fn walk(&self, b: usize, t: usize) -> Vec<Step> {
-        walk::walk(self, b, t)
+    fn walk(&self, b: usize, t: usize, recompute: Recompute) -> Vec<Step> {
+        walk::walk(self, b, t, recompute)
     }
 
     fn training_flops(&self, b: usize, t: usize) -> f64 {

@@ -8,13 +8,13 @@ use crate::params::{Init, ParamTable};
 pub(super) struct Params<T> {
     pub(super) wte: T,
     pub(super) wpe: T,
-    pub(super) h: Vec<Block<T>>,
+    pub(super) h: Vec<BlockParams<T>>,
     pub(super) ln_f_weight: T,
     pub(super) ln_f_bias: T,
 }
 
 /// The tensors of a block.
-pub(super) struct Block<T> {
+pub(super) struct BlockParams<T> {
     pub(super) ln_1_weight: T,
     pub(super) ln_1_bias: T,
     pub(super) c_attn_weight: T,
@@ -54,7 +54,7 @@ fn build<T>(dims: &Dims, mut make: impl FnMut(Option<usize>, &'static str, &[usi
         h: (0..dims.n_layer)
             .map(|i| {
                 let mut make = |name, shape: &[usize], role| make(Some(i), name, shape, role);
-                Block {
+                BlockParams {
                     ln_1_weight: make("ln_1.weight", &[d], Role::Gain),
                     ln_1_bias: make("ln_1.bias", &[d], Role::Bias),
                     c_attn_weight: make("attn.c_attn.weight", &[d, 3 * d], Role::Matrix),

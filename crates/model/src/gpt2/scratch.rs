@@ -3,8 +3,9 @@
 use super::Gpt2;
 use crate::contract::{Dims, Pass, Scratch};
 use foretoken_kernels::{
-    MATVEC_ROWS, attention_backward_scratch, attention_cached_scratch, attention_forward_scratch,
-    bias_backward_scratch, head_loss_scratch, layernorm_backward_scratch, matmul_scratch, matvec_scratch,
+    MATVEC_ROWS, attention_backward_scratch, attention_backward_sums, attention_cached_scratch,
+    attention_forward_scratch, bias_backward_scratch, head_loss_scratch, layernorm_backward_scratch, matmul_scratch,
+    matvec_scratch,
 };
 
 /// (in, out) of every linear layer.
@@ -15,7 +16,7 @@ fn linears(dims: &Dims) -> [(usize, usize); 4] {
 
 pub(super) fn of_pass(model: &Gpt2, b: usize, t: usize, pass: Pass) -> Scratch {
     let dims = &model.dims;
-    let (n, rows, train) = (b * t, head_loss_scratch(b * t, 1), pass == Pass::Train);
+    let (n, rows, train) = (b * t, head_loss_scratch(b * t, 1), pass != Pass::Score);
     let head = (rows, (dims.n_embd, dims.vocab_size));
     let attention = model.attention_dims(b, t);
     let mut scratch = Scratch {
@@ -33,7 +34,9 @@ pub(super) fn of_pass(model: &Gpt2, b: usize, t: usize, pass: Pass) -> Scratch {
     }
     if train {
         let widest = dims.n_inner.max(3 * dims.n_embd);
-        scratch.shared = layernorm_backward_scratch(n, dims.n_embd).max(bias_backward_scratch(n, widest));
+        scratch.shared = layernorm_backward_scratch(n, dims.n_embd)
+            .max(bias_backward_scratch(n, widest))
+            .max(attention_backward_sums(attention));
         scratch.a_thread = scratch.a_thread.max(attention_backward_scratch(attention));
     }
     scratch

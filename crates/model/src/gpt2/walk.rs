@@ -1,16 +1,25 @@
 //! The walk through a GPT-2, as [`super::forward`] does it.
 
 use super::Gpt2;
-use crate::contract::Dims;
+use crate::contract::{Dims, Recompute};
 use crate::walk::{Part, Shortcut, Step, Stored};
 
 const AGAIN: &str = "the backward makes it again";
+const WHOLE: &str = "the backward makes the block again";
 const FUSED: &str = "added to x in the same pass";
 
-pub(super) fn walk(model: &Gpt2, b: usize, t: usize) -> Vec<Step> {
+pub(super) fn walk(model: &Gpt2, b: usize, t: usize, recompute: Recompute) -> Vec<Step> {
     let mut steps = Vec::from(embedding(&model.dims, b, t));
     for mut step in attention(model, b, t).into_iter().chain(mlp(model, b, t)) {
         step.layers = Some(model.dims.n_layer);
+        // As listed is what selective recomputation does.
+        match (recompute, step.stored) {
+            (Recompute::None, Stored::Working) if step.note == AGAIN => (step.stored, step.note) = (Stored::Kept, ""),
+            (Recompute::Block, Stored::Kept) if step.slots != ["out"] => {
+                (step.stored, step.note) = (Stored::Working, WHOLE);
+            }
+            _ => {}
+        }
         steps.push(step);
     }
     steps.extend(head(&model.dims, b, t));
@@ -70,7 +79,7 @@ fn attention(model: &Gpt2, b: usize, t: usize) -> [Step; 9] {
             &x,
         )
         .params(&[("h.{i}.ln_1.weight", "d"), ("h.{i}.ln_1.bias", "d")])
-        .stored(Stored::Working, AGAIN, &["normed", "mean", "rstd"])
+        .stored(Stored::Working, AGAIN, &["ln_1", "ln_1 mean", "ln_1 rstd"])
         .shortcut(Shortcut::Leaves),
         linear(
             step(
@@ -137,7 +146,7 @@ fn mlp(model: &Gpt2, b: usize, t: usize) -> [Step; 5] {
     [
         Step::new(Part::Norm, "ln_2", "as ln_1, of the moved x", &x)
             .params(&[("h.{i}.ln_2.weight", "d"), ("h.{i}.ln_2.bias", "d")])
-            .stored(Stored::Working, AGAIN, &["normed", "mean", "rstd"])
+            .stored(Stored::Working, AGAIN, &["ln_2", "ln_2 mean", "ln_2 rstd"])
             .shortcut(Shortcut::Leaves),
         linear(step("c_fc", "each token alone, out to width f", &wide), n, d, f)
             .params(&[("h.{i}.mlp.c_fc.weight", "d f"), ("h.{i}.mlp.c_fc.bias", "f")])

@@ -80,7 +80,7 @@ pub fn fit(context: Context<'_>, b: usize, t: usize, memory: u64, options: &Opti
     let training = |b: usize, t: usize| {
         let model = Source::of(context, t)?;
         let model = model.get();
-        Ok(memory::training(model, &model.walk(b, t), b, t, &options).bytes)
+        Ok(memory::training(model, &model.walk(b, t, options.recompute), b, t, &options).bytes)
     };
     let generation = |b: usize, t: usize| {
         let options = Options {

@@ -1,7 +1,7 @@
 //! Peak memory, as the sum of what will be allocated.
 
 use super::Options;
-use crate::contract::{Model, Pass, Scratch};
+use crate::contract::{Model, Pass, Recompute, Scratch};
 use crate::lanes::lanes_of;
 use crate::walk::{Step, Stored};
 use serde::Serialize;
@@ -73,7 +73,7 @@ fn scratch_item(scratch: Scratch, threads: usize) -> Item {
 }
 
 pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, options: &Options) -> Training {
-    let activations = activations(model, steps, b, t);
+    let activations = activations(model, steps, b, t, options.recompute);
     let of = |kept| {
         activations
             .iter()
@@ -106,7 +106,10 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
     item("activations", "kept for the backward".into(), of(true));
     item("working memory", "used again by every layer".into(), of(false));
     item("batch", "ids, targets and losses".into(), 12 * (b * t) as u64);
-    items.push(scratch_item(training_scratch(model, b, t), options.threads));
+    items.push(scratch_item(
+        training_scratch(model, b, t, options.recompute),
+        options.threads,
+    ));
     Training {
         bytes: sum(&items),
         items,
@@ -115,10 +118,10 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
 }
 
 /// Every lane has its own.
-fn training_scratch(model: &dyn Model, b: usize, t: usize) -> Scratch {
+fn training_scratch(model: &dyn Model, b: usize, t: usize, recompute: Recompute) -> Scratch {
     let lanes = lanes_of(model.params(), b);
     lanes.into_iter().fold(Scratch::default(), |sum, sequences| {
-        let lane = model.scratch(sequences.len(), t, Pass::Train);
+        let lane = model.scratch(sequences.len(), t, Pass::Train(recompute));
         Scratch {
             shared: sum.shared + lane.shared,
             a_thread: sum.a_thread.max(lane.a_thread),
@@ -126,7 +129,7 @@ fn training_scratch(model: &dyn Model, b: usize, t: usize) -> Scratch {
     })
 }
 
-fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize) -> Vec<ActivationRow> {
+fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize, recompute: Recompute) -> Vec<ActivationRow> {
     let kept_by_step = |name| {
         steps
             .iter()
@@ -134,7 +137,7 @@ fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize) -> Vec<Act
     };
     let mut rows: Vec<ActivationRow> = Vec::new();
     for (lane, sequences) in lanes_of(model.params(), b).into_iter().enumerate() {
-        let plan = model.activations(sequences.len(), t, Pass::Train);
+        let plan = model.activations(sequences.len(), t, Pass::Train(recompute));
         for slot in plan.slots().iter().filter(|slot| !slot.is_empty()) {
             // Lanes side by side make the whole batch, layer by layer.
             let copies = usize::from(lane == 0);

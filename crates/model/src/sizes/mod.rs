@@ -21,7 +21,7 @@ pub use fit::{Answer, Answers, Bound, Context, Fit, fit};
 pub use memory::{ActivationRow, Generation, Item, Training};
 pub use parameters::{Parameters, PartRow, TensorRow};
 
-use crate::contract::Model;
+use crate::contract::{Model, Recompute};
 use crate::error::Error;
 use crate::walk::Step;
 use serde::Serialize;
@@ -38,15 +38,18 @@ pub struct Options {
     pub micro_batches: usize,
     /// Sequences that are generated at the same time.
     pub sequences: usize,
+    /// What training keeps.
+    pub recompute: Recompute,
 }
 
 impl Default for Options {
-    /// One of each.
+    /// One of each, and what training does unless told otherwise.
     fn default() -> Self {
         Self {
             threads: 1,
             micro_batches: 1,
             sequences: 1,
+            recompute: Recompute::default(),
         }
     }
 }
@@ -131,7 +134,7 @@ pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Resul
         micro_batches: options.micro_batches.max(1),
         ..*options
     };
-    let steps = model.walk(b, t);
+    let steps = model.walk(b, t, options.recompute);
     let (parameters, counts) = parameters::parameters(model, &steps);
     let flops = flops(&steps, b * t, options.micro_batches);
     let training = memory::training(model, &steps, b, t, &options);

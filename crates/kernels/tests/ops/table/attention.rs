@@ -7,8 +7,8 @@ use foretoken_kernels::{
 };
 
 const SIZES: &str = "B, T, h, dh";
-/// Past one and two tiles of queries and keys.
-const LARGE: &[Shape] = &[[1, 130, 2, 20], [2, 67, 1, 33]];
+/// Past one and two tiles of queries and keys; few heads and many.
+const LARGE: &[Shape] = &[[1, 130, 2, 20], [2, 67, 1, 33], [3, 70, 3, 5]];
 const GPT2: Shape = [4, 1024, 12, 64];
 
 const DROPOUT: Dropout = Dropout {

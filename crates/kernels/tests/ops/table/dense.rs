@@ -3,7 +3,7 @@
 use super::{Case, Kernel, Op, Random, Reference, Shape, Work, floats_case, nan, plus, wide};
 use foretoken_kernels::{
     Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, gelu_derivative_reference, gelu_reference, linear_backward_reference,
-    linear_reference, matmul, matmul_bias_gelu, matvec, matvec_transposed,
+    linear_reference, matmul, matmul_bias_gelu, matmul_gelu_backward, matvec, matvec_transposed,
 };
 
 /// Every product has one: the chain of additions is the same whatever comes after it.
@@ -146,7 +146,7 @@ pub(super) fn ops() -> Vec<Op> {
             terms: |s| s[2],
         },
         Op {
-            name: "matmul_dx_gelu",
+            name: "matmul_gelu_backward",
             sizes: SIZES,
             shape,
             large: LARGE,
@@ -154,27 +154,24 @@ pub(super) fn ops() -> Vec<Op> {
             work,
             case: |s, random| {
                 let pre = random.floats(s[0] * s[1]).iter().map(|x| 4.0 * x).collect();
-                let inputs = vec![random.floats(s[0] * s[2]), random.floats(s[1] * s[2]), pre];
-                floats_case(inputs, vec![nan(s[0] * s[1])])
+                let inputs = vec![random.floats(s[0] * s[2]), random.floats(s[1] * s[2])];
+                floats_case(inputs, vec![nan(s[0] * s[1]), pre])
             },
             kernel: |pool, [n, ins, outs, _], inputs, out| {
-                let [dy, w, pre] = inputs.floats[..] else {
+                let ([dy, w], [gelu, pre]) = (&inputs.floats[..], out) else {
                     unreachable!()
                 };
-                let epilogue = Epilogue::GeluBackward { pre };
-                matmul(
-                    pool,
-                    out[0],
-                    Mat::new(dy, n, outs),
-                    Mat::new(w, ins, outs).t(),
-                    epilogue,
-                );
+                matmul_gelu_backward(pool, gelu, pre, Mat::new(dy, n, outs), Mat::new(w, ins, outs).t());
             },
             reference: |[n, ins, outs, _], case| {
                 let x = vec![0.0; n * ins];
                 let dx = linear_backward_reference(&wide(&case.inputs[0]), &x, &wide(&case.inputs[1]), outs).0;
-                let slopes = wide(&case.inputs[2]).into_iter().map(gelu_derivative_reference);
-                vec![dx.iter().zip(slopes).map(|(dx, slope)| dx * slope).collect()]
+                let pre = wide(&case.outputs[1]);
+                let gradient = dx
+                    .iter()
+                    .zip(&pre)
+                    .map(|(dx, &pre)| dx * gelu_derivative_reference(pre));
+                vec![pre.iter().copied().map(gelu_reference).collect(), gradient.collect()]
             },
             tolerance: TOLERANCE,
             terms: |s| s[2],
