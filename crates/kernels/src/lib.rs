@@ -64,8 +64,8 @@ pub use loss::{
     IGNORE_INDEX, cross_entropy_reference, head_loss, head_loss_backward, head_loss_reference, head_loss_scratch,
 };
 pub use matmul::{
-    DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu, matmul_gelu_backward,
-    matmul_reference, matmul_scratch,
+    DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu,
+    matmul_bias_gelu_slope, matmul_gelu_backward, matmul_reference, matmul_scratch,
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use peak::{peak_flops, read_bandwidth};

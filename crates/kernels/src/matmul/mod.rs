@@ -99,10 +99,15 @@ pub enum Epilogue<'a> {
         /// C's shape.
         residual: &'a [f32],
     },
-    /// C = gelu(A B + bias); see [`matmul_bias_gelu`] for one that keeps the argument
+    /// C = gelu(A B + bias); see [`matmul_bias_gelu`] for one that keeps what the backward needs
     BiasGelu {
         /// One a column.
         bias: &'a [f32],
+    },
+    /// C = (A B) * factor, element by element; `factor` has C's shape
+    Multiply {
+        /// C's shape.
+        factor: &'a [f32],
     },
 }
 
@@ -125,7 +130,7 @@ pub fn matmul_gelu_backward(pool: &Pool, gelu: &mut [f32], pre: &mut [f32], a: M
     product(pool, gelu, Some(pre), a, b, Finish::GeluBackward);
 }
 
-/// C = gelu(A B + bias), and `pre` = A B + bias beside it, which the backward needs.
+/// C = gelu(A B + bias), and `pre` = A B + bias beside it, which [`matmul_gelu_backward`] needs.
 ///
 /// # Panics
 /// Where shapes do not fit together.
@@ -135,6 +140,17 @@ pub fn matmul_bias_gelu(pool: &Pool, c: &mut [f32], pre: &mut [f32], a: Mat<'_>,
     product(pool, c, Some(pre), a, b, Finish::Plain(Epilogue::BiasGelu { bias }));
 }
 
+/// C = gelu(A B + bias), and `slope` = gelu'(A B + bias) beside it: where C is kept, the backward needs no more, and no
+/// exponential; see [`Epilogue::Multiply`].
+///
+/// # Panics
+/// Where shapes do not fit together.
+#[track_caller]
+pub fn matmul_bias_gelu_slope(pool: &Pool, c: &mut [f32], slope: &mut [f32], a: Mat<'_>, b: Mat<'_>, bias: &[f32]) {
+    assert_eq!(slope.len(), c.len(), "slope and C have one shape");
+    product(pool, c, Some(slope), a, b, Finish::BiasGeluSlope { bias });
+}
+
 #[track_caller]
 fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, finish: Finish<'_>) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
@@ -142,9 +158,10 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
     assert_eq!(c.len(), m * n, "C is {m}x{n}");
     match finish {
         Finish::Plain(Epilogue::Store | Epilogue::Accumulate) | Finish::GeluBackward => {}
-        Finish::Plain(Epilogue::Bias(bias) | Epilogue::BiasGelu { bias }) => {
+        Finish::Plain(Epilogue::Bias(bias) | Epilogue::BiasGelu { bias }) | Finish::BiasGeluSlope { bias } => {
             assert_eq!(bias.len(), n, "one bias a column")
         }
+        Finish::Plain(Epilogue::Multiply { factor }) => assert_eq!(factor.len(), m * n, "factor has C's shape"),
         Finish::Plain(Epilogue::BiasResidual { bias, residual }) => {
             assert_eq!((bias.len(), residual.len()), (n, m * n), "bias a column, residual as C");
         }
@@ -293,6 +310,7 @@ mod tests {
                             residual: &other,
                         },
                         Epilogue::BiasGelu { bias: &bias },
+                        Epilogue::Multiply { factor: &other },
                     ] {
                         let (mut c, mut want) = (other.clone(), other.clone());
                         matmul(&pool, &mut c, a, b, epilogue);
@@ -338,6 +356,14 @@ mod tests {
                 close(&beside, &want, "pre");
                 matmul_reference(&mut want, a, b, Epilogue::BiasGelu { bias: &bias });
                 close(&c, &want, "gelu(pre)");
+                let plain = c.clone();
+                matmul_bias_gelu_slope(&pool, &mut c, &mut beside, a, b, &bias);
+                assert_eq!(c, plain, "the same bits, whatever is written beside");
+                matmul_reference(&mut want, a, b, Epilogue::Bias(&bias));
+                for want in &mut want {
+                    *want = crate::gelu_derivative_reference(f64::from(*want)) as f32;
+                }
+                close(&beside, &want, "slope");
                 beside.copy_from_slice(&pre);
                 matmul_gelu_backward(&pool, &mut c, &mut beside, a, b);
                 matmul_reference(&mut want, a, b, Epilogue::Store);

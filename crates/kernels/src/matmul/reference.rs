@@ -22,6 +22,7 @@ pub fn matmul_reference(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epilogu
                 Epilogue::Bias(bias) => sum + f64::from(bias[j]),
                 Epilogue::BiasResidual { bias, residual } => f64::from(residual[at]) + sum + f64::from(bias[j]),
                 Epilogue::BiasGelu { bias } => gelu_reference(sum + f64::from(bias[j])),
+                Epilogue::Multiply { factor } => sum * f64::from(factor[at]),
             } as f32;
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct Tile<'a> {
 /// The output of a matmul, shared out in tiles.
 pub(crate) struct Output<'a> {
     pub(crate) c: Shards<'a>,
-    /// What [`Epilogue::BiasGelu`] and [`Finish::GeluBackward`] write beside C.
+    /// What [`Epilogue::BiasGelu`] and the finishes of the GELU write beside C.
     pub(crate) beside: Option<Shards<'a>>,
     pub(crate) stride: usize,
     pub(crate) finish: Finish<'a>,
@@ -45,13 +45,22 @@ pub(crate) enum Finish<'a> {
     Plain(Epilogue<'a>),
     /// C = gelu(pre), where pre lies beside C and becomes (A B) * gelu'(pre). Sums wait in C between blocks.
     GeluBackward,
+    /// C = gelu(A B + bias), and the slope there beside it.
+    BiasGeluSlope {
+        /// One a column.
+        bias: &'a [f32],
+    },
 }
 
 /// Asks for what [`finish`] will read and write.
 #[inline(always)]
 fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: usize) {
     let read = match out.finish {
-        Finish::Plain(Epilogue::BiasResidual { residual, .. }) if tile.last => Some(residual),
+        Finish::Plain(Epilogue::BiasResidual { residual: read, .. } | Epilogue::Multiply { factor: read })
+            if tile.last =>
+        {
+            Some(read)
+        }
         _ => None,
     };
     for i in 0..rows {
@@ -186,6 +195,17 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
             });
             return;
         }
+        Finish::BiasGeluSlope { bias } => {
+            let (bias, slopes) = (&bias[cols], out.beside.as_ref().expect("the slope lies beside C"));
+            each!(|value, v, row| {
+                let pre = S::add(value, get::<S, FULL>(bias, v));
+                let (gelu, slope) = gelu_and_derivative::<S>(pre);
+                // As above.
+                set::<S, FULL>(slopes.range(row.start, row.end), v, slope);
+                gelu
+            });
+            return;
+        }
     };
     match epilogue {
         Epilogue::Store | Epilogue::Accumulate => each!(|value, v, row| value),
@@ -199,6 +219,9 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
                 let value = S::add(value, get::<S, FULL>(bias, v));
                 S::add(get::<S, FULL>(&residual[row.clone()], v), value)
             });
+        }
+        Epilogue::Multiply { factor } => {
+            each!(|value, v, row| S::mul(value, get::<S, FULL>(&factor[row.clone()], v)));
         }
         Epilogue::BiasGelu { bias } => {
             let bias = &bias[cols];

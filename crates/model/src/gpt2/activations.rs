@@ -33,7 +33,8 @@ pub(super) struct Block<T> {
     /// Residual stream after attention (N,d).
     pub(super) mid: T,
     pub(super) ln_2: Norm<T>,
-    /// What the GELU is applied to (N,f); in the backward its gradient, then that of qkv where it is wide enough.
+    /// What the GELU is applied to (N,f), or its slope there where the output is kept too. In the backward the gradient of
+    /// what it is applied to, then that of qkv where it is wide enough.
     pub(super) fc: T,
     /// Output of the GELU (N,f).
     pub(super) gelu: T,
@@ -57,6 +58,8 @@ pub(super) struct Work<T> {
     pub(super) logits: T,
     /// Gradient of the residual stream (N,d).
     pub(super) dx: T,
+    /// Gradient of what the GELU is applied to (N,f), where its output is kept.
+    pub(super) d_fc: T,
     /// Gradient of qkv (N,3d) where f < 3d.
     pub(super) d_qkv: T,
 }
@@ -110,6 +113,11 @@ pub(super) fn build<T>(
                 vec![("rows", head_loss_scratch(b * t, 1)), ("V", vocab_size)],
             ),
             dx: slot(None, "dx", only(train, rows(d))),
+            d_fc: slot(
+                None,
+                "d_fc",
+                only(pass == Pass::Train(Recompute::None), rows(("f", n_inner))),
+            ),
             d_qkv: slot(
                 None,
                 "d_qkv",
@@ -193,6 +201,7 @@ impl Activations<&mut [f32]> {
                 branch: self.work.branch,
                 logits: self.work.logits,
                 dx: self.work.dx,
+                d_fc: self.work.d_fc,
                 d_qkv: self.work.d_qkv,
             },
         }

@@ -4,7 +4,7 @@ use super::Gpt2;
 use super::activations::{Activations, Layer, Norm};
 use super::forward::{Site, block_forward, dropout_at};
 use super::params::{BlockParams, Params};
-use crate::contract::{Batch, DropoutSeed, Recompute};
+use crate::contract::{Batch, DropoutSeed, Pass, Recompute};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, attention_backward, bias_backward, dropout_in_place, embedding_backward,
     layernorm_again, layernorm_backward, matmul, matmul_gelu_backward, zero,
@@ -28,7 +28,7 @@ pub(super) fn backward(
     for (i, (w, dw)) in w.h.iter().zip(&mut dw.h).enumerate().rev() {
         let mut layer = a.layer(i);
         if recompute == Recompute::Block {
-            block_forward(model, pool, w, &mut layer, batch, (i, seed));
+            block_forward(model, pool, w, &mut layer, batch, Pass::Train(recompute), (i, seed));
         }
         block_backward(model, pool, w, dw, layer, batch, recompute, (i, seed));
     }
@@ -59,8 +59,18 @@ fn block_backward(
     bias_backward(pool, dw.mlp_c_proj_bias, d_branch);
     let d_branch = Mat::new(d_branch, n, d);
     let c_proj = Mat::new(w.mlp_c_proj_weight, f, d);
-    matmul_gelu_backward(pool, a.gelu, a.fc, d_branch, c_proj.t());
-    let (d_fc, gelu) = (&*a.fc, Mat::new(a.gelu, n, f));
+    let d_fc: &[f32] = match recompute {
+        Recompute::None => {
+            let slope = Epilogue::Multiply { factor: a.fc };
+            matmul(pool, work.d_fc, d_branch, c_proj.t(), slope);
+            work.d_fc
+        }
+        _ => {
+            matmul_gelu_backward(pool, a.gelu, a.fc, d_branch, c_proj.t());
+            a.fc
+        }
+    };
+    let gelu = Mat::new(a.gelu, n, f);
     matmul(pool, dw.mlp_c_proj_weight, gelu.t(), d_branch, Epilogue::Store);
     if recompute == Recompute::Selective {
         layernorm_again(

@@ -3,10 +3,10 @@
 use super::Gpt2;
 use super::activations::{Activations, Layer, Norm};
 use super::params::{BlockParams, Params};
-use crate::contract::{Batch, DropoutSeed};
+use crate::contract::{Batch, DropoutSeed, Pass, Recompute};
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, Stream, attention_forward, dropout_in_place, embedding_forward, layernorm_forward,
-    matmul, matmul_bias_gelu, residual_forward,
+    matmul, matmul_bias_gelu, matmul_bias_gelu_slope, residual_forward,
 };
 
 /// Where dropout happens.
@@ -44,6 +44,7 @@ pub(super) fn forward(
     w: &Params<&[f32]>,
     a: &mut Activations<&mut [f32]>,
     batch: &Batch<'_>,
+    pass: Pass,
     seed: Option<DropoutSeed>,
 ) {
     embedding_forward(pool, a.embedded, batch.ids, w.wte, w.wpe, batch.t, 0);
@@ -52,7 +53,7 @@ pub(super) fn forward(
     }
     for (i, w) in w.h.iter().enumerate() {
         let mut layer = a.layer(i);
-        block_forward(model, pool, w, &mut layer, batch, (i, seed));
+        block_forward(model, pool, w, &mut layer, batch, pass, (i, seed));
         let Layer { block: a, work, .. } = layer;
         let (n, f, d) = (batch.b * batch.t, model.dims.n_inner, model.dims.n_embd);
         let (gelu, c_proj) = (Mat::new(a.gelu, n, f), Mat::new(w.mlp_c_proj_weight, f, d));
@@ -79,6 +80,7 @@ pub(super) fn block_forward(
     w: &BlockParams<&[f32]>,
     Layer { x, block: a, work }: &mut Layer<'_>,
     batch: &Batch<'_>,
+    pass: Pass,
     (i, seed): (usize, Option<DropoutSeed>),
 ) {
     let n = batch.b * batch.t;
@@ -96,7 +98,12 @@ pub(super) fn block_forward(
 
     layernorm(model, pool, &mut a.ln_2, a.mid, w.ln_2_weight, w.ln_2_bias);
     let (normed, c_fc) = (Mat::new(a.ln_2.out, n, d), Mat::new(w.c_fc_weight, d, f));
-    matmul_bias_gelu(pool, a.gelu, a.fc, normed, c_fc, w.c_fc_bias);
+    let bias = w.c_fc_bias;
+    match pass {
+        Pass::Train(Recompute::None) => matmul_bias_gelu_slope(pool, a.gelu, a.fc, normed, c_fc, bias),
+        Pass::Train(_) => matmul_bias_gelu(pool, a.gelu, a.fc, normed, c_fc, bias),
+        Pass::Score => matmul(pool, a.gelu, normed, c_fc, Epilogue::BiasGelu { bias }),
+    }
 }
 
 fn layernorm(model: &Gpt2, pool: &Pool, norm: &mut Norm<&mut [f32]>, x: &[f32], weight: &[f32], bias: &[f32]) {

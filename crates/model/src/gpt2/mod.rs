@@ -106,9 +106,9 @@ impl Model for Gpt2 {
     }
 
     fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]) {
-        let w = self.weights(weights);
+        let (w, pass) = (self.weights(weights), arena.plan().pass());
         let mut a = self.open(arena, batch);
-        forward::forward(self, pool, &w, &mut a, batch, None);
+        forward::forward(self, pool, &w, &mut a, batch, pass, None);
         head_loss(pool, losses, a.ln_f.out, w.wte, batch.targets, a.work.logits);
     }
 
@@ -124,23 +124,24 @@ impl Model for Gpt2 {
         losses: &mut [f32],
     ) {
         let w = self.weights(weights);
-        let Pass::Train(recompute) = arena.plan().pass() else {
+        let pass = arena.plan().pass();
+        let Pass::Train(recompute) = pass else {
             panic!("the backward needs what training keeps");
         };
         // Sums over rows are added to; every product of a matrix is stored.
         zero(pool, &mut gradients[self.table.not_decayed()]);
         let mut dw = Params::from_parts(&self.dims, self.table.cut_mut(gradients));
         let mut a = self.open(arena, batch);
-        forward::forward(self, pool, &w, &mut a, batch, dropout);
+        forward::forward(self, pool, &w, &mut a, batch, pass, dropout);
         let x = &mut *a.ln_f.out;
         head_loss_backward(pool, losses, x, dw.wte, w.wte, batch.targets, scale, a.work.logits);
         backward::backward(self, pool, &w, &mut dw, &mut a, batch, recompute, dropout);
     }
 
     fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]) {
-        let w = self.weights(weights);
+        let (w, pass) = (self.weights(weights), arena.plan().pass());
         let mut a = self.open(arena, batch);
-        forward::forward(self, pool, &w, &mut a, batch, None);
+        forward::forward(self, pool, &w, &mut a, batch, pass, None);
         let (n, d, v) = (batch.b * batch.t, self.dims.n_embd, self.dims.vocab_size);
         matmul(
             pool,
