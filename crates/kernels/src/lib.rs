@@ -41,9 +41,12 @@ mod matvec;
 mod peak;
 mod pool;
 mod random;
+mod rmsnorm;
+mod rope;
 mod simd;
 mod softmax;
 mod sums;
+mod swiglu;
 
 pub use adamw::{AdamW, adamw, adamw_reference, sum_of_squares, sum_of_squares_reference};
 pub use attention::{
@@ -65,11 +68,17 @@ pub use loss::{
 };
 pub use matmul::{
     DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu,
-    matmul_bias_gelu_slope, matmul_gelu_backward, matmul_reference, matmul_scratch,
+    matmul_bias_gelu_slope, matmul_columns, matmul_gelu_backward, matmul_reference, matmul_scratch,
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use random::{Stream, philox4x32};
+pub use rmsnorm::{
+    rmsnorm_again, rmsnorm_backward, rmsnorm_backward_reference, rmsnorm_backward_scratch, rmsnorm_forward,
+    rmsnorm_reference,
+};
+pub use rope::{Turn, rope, rope_reference, rope_table};
 pub use softmax::softmax_weights;
 pub use sums::{add_in_place, zero};
+pub use swiglu::{swiglu_backward, swiglu_backward_reference, swiglu_forward, swiglu_reference};

@@ -101,6 +101,54 @@ fn layernorm() {
 }
 
 #[test]
+fn rmsnorm() {
+    for d in [1, 2, 3, 8, 17] {
+        let eps = 1e-1;
+        check(
+            "rmsnorm",
+            &[numbers(d, 1), numbers(d, 2)],
+            |x| rmsnorm_reference(&x[0], &x[1], eps).0,
+            |dy, x| {
+                let (_, rstd) = rmsnorm_reference(&x[0], &x[1], eps);
+                let (dx, dweight) = rmsnorm_backward_reference(dy, &x[0], &x[1], rstd);
+                vec![dx, dweight]
+            },
+        );
+    }
+}
+
+#[test]
+fn rope_turns_back() {
+    for (dh, position) in [(2, 1), (6, 5), (10, 1000)] {
+        check(
+            "rope",
+            &[numbers(dh, 1)],
+            |x| rope_reference(&x[0], 10_000.0, position, Turn::Forward),
+            |dy, _| vec![rope_reference(dy, 10_000.0, position, Turn::Back)],
+        );
+    }
+}
+
+#[test]
+fn swiglu() {
+    check(
+        "swiglu",
+        &[numbers(61, 1).iter().map(|x| 3.0 * x).collect(), numbers(61, 2)],
+        |x| {
+            x[0].iter()
+                .zip(&x[1])
+                .map(|(&gate, &up)| swiglu_reference(gate, up))
+                .collect()
+        },
+        |dy, x| {
+            let gradients = (0..61).map(|i| swiglu_backward_reference(dy[i], x[0][i], x[1][i]));
+            let (dgate, dup) = gradients.unzip();
+            vec![dgate, dup]
+        },
+    );
+}
+
+#[test]
 fn embedding() {
     // Token 2 stands twice, token 1 nowhere; two sequences share the positions.
     let (ids, t, d, vocab, positions) = ([2, 0, 3, 2, 4, 0], 3, 5, 5, 4);
@@ -147,7 +195,13 @@ fn residual_with_and_without_dropout() {
 fn attention_with_and_without_dropout() {
     // With one key alone, queries and keys have no slope: from two on.
     for (t, dh) in [(2, 1), (5, 3), (17, 4)] {
-        let dims = AttentionDims { b: 1, t, h: 2, dh };
+        let dims = AttentionDims {
+            b: 1,
+            t,
+            h: 2,
+            h_kv: 2,
+            dh,
+        };
         for mask in [None, Some(attention_mask_reference(dropout(2), dims, 1))] {
             let mask = mask.as_deref();
             check(

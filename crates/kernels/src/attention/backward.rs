@@ -1,4 +1,4 @@
-//! Backward: one task a sequence and head, so that every gradient has one owner. Where these are few, each is cut into parts
+//! Backward: one task a sequence and head of keys, so that every gradient has one owner. Where these are few, each is cut into parts
 //! that take turns at its keys; a query's gradient is then the sum of the parts', in order.
 
 use super::small::{Left, small};
@@ -11,12 +11,12 @@ use std::ops::Range;
 /// Tasks that long sequences are cut for, at least: more threads than that have nothing to do.
 const TASKS: usize = 16;
 
-/// Tasks of one sequence and head. They decide the bits of dQ, so they follow from the shape.
+/// Tasks of one sequence and head of keys. They decide the bits of dQ, so they follow from the shape.
 fn parts(dims: AttentionDims) -> usize {
-    (TASKS / (dims.b * dims.h).max(1)).clamp(1, dims.t.div_ceil(TILE).max(1))
+    (TASKS / (dims.b * dims.h_kv).max(1)).clamp(1, dims.t.div_ceil(TILE).max(1))
 }
 
-/// dqkv (B,T,3d) from dout (B,T,d) and what the forward saw and left: qkv, out, lse.
+/// dqkv (B,T,[`AttentionDims::row`]) from dout (B,T,d) and what the forward saw and left: qkv, out, lse.
 ///
 /// `P = exp(S - lse)`, `D = rowsum(dO o O)`; `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P o (dP - D)`, `dQ = dS K / sqrt(dh)`,
 /// `dK = dSᵀ Q / sqrt(dh)`. Flops about 2.5 times the forward's; scratch memory `5 T dh` floats a thread, and `16 T dh` floats
@@ -37,7 +37,8 @@ pub fn attention_backward(
 ) {
     let AttentionDims { b, t, h, .. } = dims;
     let d = dims.d();
-    assert_eq!((qkv.len(), dqkv.len()), (b * t * 3 * d, b * t * 3 * d), "{dims:?}");
+    let floats = b * t * dims.row();
+    assert_eq!((qkv.len(), dqkv.len()), (floats, floats), "{dims:?}");
     assert_eq!(
         (out.len(), dout.len(), lse.len()),
         (b * t * d, b * t * d, b * h * t),
@@ -52,22 +53,28 @@ pub fn attention_backward(
         dropout,
     };
     let (parts, floats) = (parts(dims), attention_backward_scratch(dims));
+    let group = dims.group();
     if parts == 1 {
-        pool.run_with_scratch(b * h, floats, |bh, scratch| {
+        pool.run_with_scratch(b * dims.h_kv, floats, |kv, scratch| {
             let (dq, scratch) = scratch.split_at_mut(dq_floats(dims));
-            backward_part(pool.isa(), &dqkv, dq, &saved, dims, (bh, 0, 1), scratch);
-            sum_parts(pool.isa(), &dqkv, dq, dims, bh, 0..t.div_ceil(TILE));
+            for bh in kv * group..(kv + 1) * group {
+                backward_part(pool.isa(), &dqkv, dq, &saved, dims, (bh, 0, 1), scratch);
+                sum_parts(pool.isa(), &dqkv, dq, dims, bh, 0..t.div_ceil(TILE));
+            }
         });
         return;
     }
     let mut sums = pool.partial_sums();
     let sums = sums.at_least(attention_backward_sums(dims));
     let (of_part, shards) = (dq_floats(dims), Shards::new(sums));
-    pool.run_with_scratch(b * h * parts, floats - of_part, |task, scratch| {
-        // SAFETY: one task, one part.
-        let dq = unsafe { shards.range(task * of_part, (task + 1) * of_part) };
-        let part = (task / parts, task % parts, parts);
-        backward_part(pool.isa(), &dqkv, dq, &saved, dims, part, scratch);
+    pool.run_with_scratch(b * dims.h_kv * parts, floats - of_part, |task, scratch| {
+        let (kv, part) = (task / parts, task % parts);
+        for bh in kv * group..(kv + 1) * group {
+            let at = (bh * parts + part) * of_part;
+            // SAFETY: one task, one part of these heads.
+            let dq = unsafe { shards.range(at, at + of_part) };
+            backward_part(pool.isa(), &dqkv, dq, &saved, dims, (bh, part, parts), scratch);
+        }
     });
     let tiles = t.div_ceil(TILE);
     pool.run(b * h * tiles, |task| {
@@ -119,7 +126,7 @@ simd_fn! {
     ) {
         let AttentionDims { t, h, dh, .. } = dims;
         let (mut scratch, (bh, part, parts)) = (scratch, place);
-        let (d, seq, head) = (dims.d(), bh / h, bh % h);
+        let (d, seq, head, group, row) = (dims.d(), bh / h, bh % h, dims.group(), dims.row());
         let (tiles, wide) = (t.div_ceil(TILE), dh.next_multiple_of(LANES));
         let padded = tiles * TILE;
         let (qt, dot) = (take(&mut scratch, dh * padded), take(&mut scratch, dh * padded));
@@ -129,6 +136,8 @@ simd_fn! {
         let (dk, dv) = (take(&mut scratch, TILE * wide), take(&mut scratch, TILE * wide));
         let (s, ds) = (take(&mut scratch, TILE * TILE), take(&mut scratch, TILE * TILE));
         let column = head * dh;
+        // Heads that share keys follow each other in one task: the first stores, the others add.
+        let (k_column, v_column, adds) = (d + head / group * dh, d + dims.kv() + head / group * dh, head % group > 0);
         let rows = |first: usize| TILE.min(t - first);
 
         // Where there are more tiles, copies are made once and read often, and rows far apart crowd each other.
@@ -138,10 +147,10 @@ simd_fn! {
         lse[..t].copy_from_slice(&saved.lse[bh * t..(bh + 1) * t]);
         for first in (0..t).step_by(TILE) {
             let n = (rows(first), dh);
-            let from_q = &saved.qkv[(seq * t + first) * 3 * d + column..];
+            let from_q = &saved.qkv[(seq * t + first) * row + column..];
             let from_o = (seq * t + first) * d + column;
             let from_dout = &saved.dout[from_o..];
-            transpose_scaled::<S>(&mut qt[first * dh..], from_q, 3 * d, n, dims.scale());
+            transpose_scaled::<S>(&mut qt[first * dh..], from_q, row, n, dims.scale());
             transpose_scaled::<S>(&mut dot[first * dh..], from_dout, d, n, 1.0);
             for i in 0..n.0 {
                 let at = from_o + i * d;
@@ -153,14 +162,14 @@ simd_fn! {
                 dsum[first + i] = S::sum(sum);
             }
         }
-        let first_row = (seq * t * 3 * d + column, seq * t * d + column);
-        let q_rows = rows_in_vectors::<S>(q, &saved.qkv[first_row.0..], 3 * d, (t, dh), direct);
+        let first_row = (seq * t * row + column, seq * t * d + column);
+        let q_rows = rows_in_vectors::<S>(q, &saved.qkv[first_row.0..], row, (t, dh), direct);
         let dout_rows = rows_in_vectors::<S>(dout, &saved.dout[first_row.1..], d, (t, dh), direct);
         for key in (part * TILE..t).step_by(parts * TILE) {
             let count = rows(key);
-            let at = (seq * t + key) * 3 * d + column;
-            let (k, k_row) = rows_in_vectors::<S>(k, &saved.qkv[at + d..], 3 * d, (count, dh), direct);
-            let (v, v_row) = rows_in_vectors::<S>(v, &saved.qkv[at + 2 * d..], 3 * d, (count, dh), direct);
+            let at = (seq * t + key) * row;
+            let (k, k_row) = rows_in_vectors::<S>(k, &saved.qkv[at + k_column..], row, (count, dh), direct);
+            let (v, v_row) = rows_in_vectors::<S>(v, &saved.qkv[at + v_column..], row, (count, dh), direct);
             for first in (key..t).step_by(TILE) {
                 let queries = rows(first);
                 let causal = Causal { ahead: (first - key) as isize, keys: count, queries };
@@ -197,11 +206,11 @@ simd_fn! {
                 small::<S>((queries, wide), ByQuery(causal), by_query, (k, k_row), (dq, wide), key >= parts * TILE);
             }
             for j in 0..count {
-                let at = at + j * 3 * d;
-                // SAFETY: these columns of every row belong to this head's task.
+                let (k_at, v_at) = (at + j * row + k_column, at + j * row + v_column);
+                // SAFETY: these columns of every row belong to this task.
                 unsafe {
-                    scale_to::<S>(dqkv.range(at + d, at + d + dh), &dk[j * wide..], dims.scale());
-                    dqkv.range(at + 2 * d, at + 2 * d + dh).copy_from_slice(&dv[j * wide..j * wide + dh]);
+                    scale_to::<S>(dqkv.range(k_at, k_at + dh), &dk[j * wide..], dims.scale(), adds);
+                    scale_to::<S>(dqkv.range(v_at, v_at + dh), &dv[j * wide..], 1.0, adds);
                 }
             }
         }
@@ -212,11 +221,11 @@ simd_fn! {
     /// dQ of some tiles of queries from the parts of a head, which lie one after another.
     fn sum_parts[S](dqkv: &Shards<'_>, dq: &[f32], dims: AttentionDims, bh: usize, tiles: Range<usize>) {
         let AttentionDims { t, h, dh, .. } = dims;
-        let (d, wide, of_part) = (dims.d(), dh.next_multiple_of(LANES), dq_floats(dims));
+        let (wide, of_part) = (dh.next_multiple_of(LANES), dq_floats(dims));
         let parts = dq.len() / of_part;
         let scale = S::splat(dims.scale());
         for i in tiles.start * TILE..t.min(tiles.end * TILE) {
-            let at = (bh / h * t + i) * 3 * d + bh % h * dh;
+            let at = (bh / h * t + i) * dims.row() + bh % h * dh;
             // SAFETY: these columns of every row belong to this head, and the row to this task.
             let to = unsafe { dqkv.range(at, at + dh) };
             for c in (0..dh).step_by(LANES) {
@@ -231,10 +240,16 @@ simd_fn! {
     }
 }
 
-/// to = factor * from, as far as `to` goes.
+/// to = or += factor * from, as far as `to` goes.
 #[inline(always)]
-fn scale_to<S: Simd>(to: &mut [f32], from: &[f32], factor: f32) {
+fn scale_to<S: Simd>(to: &mut [f32], from: &[f32], factor: f32, adds: bool) {
     for c in (0..to.len()).step_by(LANES) {
-        store::<S>(&mut to[c..], S::mul(S::splat(factor), load::<S>(&from[c..])));
+        let scaled = S::mul(S::splat(factor), load::<S>(&from[c..]));
+        let sum = if adds {
+            S::add(load::<S>(&to[c..]), scaled)
+        } else {
+            scaled
+        };
+        store::<S>(&mut to[c..], sum);
     }
 }

@@ -11,7 +11,7 @@ const TILED: usize = 8;
 /// out (T,d) of `t` new tokens whose queries lie in `q` (rows of `q_row` floats, d of them used), over `past + t` cached
 /// keys and values; token `i` sees `past + i + 1` of them.
 ///
-/// The caches are (h,C,dh) for any C of at least `past + t`: a head's keys lie one behind the other, so that a query
+/// The caches are (h_kv,C,dh) for any C of at least `past + t`: a head's keys lie one behind the other, so that a query
 /// streams them. With the heads side by side (C,d), a query over 544 keys took twice as long (Zen 4, two threads).
 /// Bytes: `8 d (past + t)`, once a query.
 ///
@@ -29,11 +29,11 @@ pub fn attention_cached(
     let AttentionDims { t, h, dh, .. } = dims;
     let d = dims.d();
     let keys = past + t;
-    let capacity = k_cache.len() / d;
+    let capacity = k_cache.len() / dims.kv();
     assert_eq!((dims.b, out.len()), (1, t * d), "one sequence, out is (T,d)");
     assert!(
-        capacity >= keys && k_cache.len() == capacity * d && v_cache.len() == k_cache.len(),
-        "caches of {} and {} floats are (h,C,dh) with C of at least {keys}, {dims:?}",
+        capacity >= keys && k_cache.len() == capacity * dims.kv() && v_cache.len() == k_cache.len(),
+        "caches of {} and {} floats are (h_kv,C,dh) with C of at least {keys}, {dims:?}",
         k_cache.len(),
         v_cache.len()
     );
@@ -58,7 +58,8 @@ pub fn attention_cached(
         let out = unsafe { out.range(i * d + column, i * d + column + dh) };
         let q = &q[i * q_row + column..i * q_row + column + dh];
         let seen = past + i + 1;
-        let lines = head * capacity * dh..(head * capacity + seen) * dh;
+        let first = head / dims.group() * capacity;
+        let lines = first * dh..(first + seen) * dh;
         let (k, v) = (&k_cache[lines.clone()], &v_cache[lines]);
         one_query(pool.isa(), out, q, k, v, &mut scores[..seen]);
     });

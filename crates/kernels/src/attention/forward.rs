@@ -6,7 +6,7 @@ use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
 
-/// out (B,T,d) and lse (B,h,T) from qkv (B,T,3d).
+/// out (B,T,d) and lse (B,h,T) from qkv (B,T,[`AttentionDims::row`]), which is (B,T,3d) where no keys are shared.
 ///
 /// Flops about `2 B h T² dh` (the lower triangle, both products); bytes `16 B T d`, keys and values again for every 64
 /// queries from cache. Error against f64 below `3e-7 (1 + |out|)` for each root of T or dh, whichever is larger.
@@ -25,15 +25,15 @@ pub fn attention_forward(
     let d = dims.d();
     assert_eq!(
         (qkv.len(), out.len(), lse.len()),
-        (b * t * 3 * d, b * t * d, b * h * t),
+        (b * t * dims.row(), b * t * d, b * h * t),
         "{dims:?}"
     );
     let input = Input {
         q: qkv,
-        q_row: 3 * d,
+        q_row: dims.row(),
         k: &qkv[d.min(qkv.len())..],
-        v: &qkv[(2 * d).min(qkv.len())..],
-        kv_row: 3 * d,
+        v: &qkv[(d + dims.kv()).min(qkv.len())..],
+        kv_row: dims.row(),
         kv_head: dims.dh,
         past: 0,
     };
@@ -103,6 +103,7 @@ simd_fn! {
         let Job { dims, bh, first, keys, dropout } = *job;
         let AttentionDims { t, h, dh, .. } = dims;
         let (seq, head) = (bh / h, bh % h);
+        let kv_head = head / dims.group();
         let queries = TILE.min(t - first);
         let wide = dh.next_multiple_of(LANES);
         let (qt, scratch) = scratch.split_at_mut(dh * TILE);
@@ -121,7 +122,7 @@ simd_fn! {
         let seen = (input.past + first + queries).min(keys);
         for key in (0..seen).step_by(TILE) {
             let count = TILE.min(seen - key);
-            let row = (seq * keys + key) * input.kv_row + head * input.kv_head;
+            let row = (seq * keys + key) * input.kv_row + kv_head * input.kv_head;
             // Where there are more tiles, rows far apart would crowd each other out of the first-level cache.
             let direct = seen <= TILE;
             let (k, k_row) = rows_in_vectors::<S>(k_copy, &input.k[row..], input.kv_row, (count, dh), direct);

@@ -27,15 +27,18 @@ const _: () = assert!(
     "a line of a tile takes one run of dropout factors"
 );
 
-/// Sizes of an attention: B sequences of T tokens, h heads of dh.
+/// Sizes of an attention: B sequences of T tokens, h heads of dh, whose keys and values may be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionDims {
     /// Sequences.
     pub b: usize,
     /// Tokens a sequence.
     pub t: usize,
-    /// Heads.
+    /// Heads of queries.
     pub h: usize,
+    /// Heads of keys and values: h, or a divisor of it where groups of h/h_kv heads share them (grouped-query attention,
+    /// Ainslie et al., arXiv 2305.13245).
+    pub h_kv: usize,
     /// Width of a head.
     pub dh: usize,
 }
@@ -44,6 +47,27 @@ impl AttentionDims {
     /// d = h dh.
     pub fn d(&self) -> usize {
         self.h * self.dh
+    }
+
+    /// Width of all keys, and of all values: h_kv dh.
+    pub fn kv(&self) -> usize {
+        self.h_kv * self.dh
+    }
+
+    /// Floats of a token in qkv: its queries, then its keys, then its values.
+    pub fn row(&self) -> usize {
+        self.d() + 2 * self.kv()
+    }
+
+    /// Heads of queries that share a head of keys.
+    fn group(&self) -> usize {
+        assert!(
+            self.h_kv > 0 && self.h % self.h_kv == 0,
+            "{} heads share {} heads of keys",
+            self.h,
+            self.h_kv
+        );
+        self.h / self.h_kv
     }
 
     fn scale(&self) -> f32 {

@@ -40,7 +40,7 @@ fn forward_agrees_with_f64_at_every_tail() {
             (1, 65, 1, 33),
             (1, 200, 2, 64),
         ] {
-            let dims = AttentionDims { b, t, h, dh };
+            let dims = AttentionDims { b, t, h, h_kv: h, dh };
             let qkv = numbers(b * t * 3 * dims.d(), 0.37);
             let (mut out, mut lse) = (vec![0.0; b * t * dims.d()], vec![0.0; b * h * t]);
             attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
@@ -70,7 +70,7 @@ fn backward_is_the_finite_difference() {
     for isa in Isa::available() {
         let pool = Pool::with_isa(2, isa);
         for (b, t, h, dh) in [(2, 5, 2, 3), (1, 70, 1, 8), (1, 130, 1, 20)] {
-            let dims = AttentionDims { b, t, h, dh };
+            let dims = AttentionDims { b, t, h, h_kv: h, dh };
             let d = dims.d();
             let (qkv, weight) = (numbers(b * t * 3 * d, 0.77), numbers(b * t * d, 0.21));
             let (mut out, mut lse) = (vec![0.0; b * t * d], vec![0.0; b * h * t]);
@@ -110,6 +110,7 @@ fn dropout_uses_one_mask_forward_and_backward() {
         b: 1,
         t: 70,
         h: 2,
+        h_kv: 2,
         dh: 8,
     };
     let d = dims.d();
@@ -160,6 +161,7 @@ fn over_a_cache_it_is_the_same_attention() {
             b: 1,
             t: 90,
             h: 3,
+            h_kv: 3,
             dh: 10,
         };
         let d = dims.d();

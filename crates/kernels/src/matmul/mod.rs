@@ -74,6 +74,29 @@ impl<'a> Mat<'a> {
     }
 }
 
+impl<'a> Mat<'a> {
+    /// `count` columns from `first` on.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    #[must_use]
+    #[track_caller]
+    pub fn columns(self, first: usize, count: usize) -> Self {
+        assert!(
+            first + count <= self.cols,
+            "columns {first} to {} of {}",
+            first + count,
+            self.cols
+        );
+        let data = &self.data[(first * self.col_stride).min(self.data.len())..];
+        Self {
+            cols: count,
+            data,
+            ..self
+        }
+    }
+}
+
 impl Mat<'_> {
     /// The data from an element on.
     #[inline(always)]
@@ -120,6 +143,23 @@ pub fn matmul(pool: &Pool, c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epil
     product(pool, c, None, a, b, Finish::Plain(epilogue));
 }
 
+/// The N columns of `c` (M,`width`) from `first` on = A (M,K) B (K,N); the others stay as they are.
+///
+/// # Panics
+/// Where shapes do not fit together.
+#[track_caller]
+pub fn matmul_columns(pool: &Pool, c: &mut [f32], (first, width): (usize, usize), a: Mat<'_>, b: Mat<'_>) {
+    let (m, n) = (a.rows, b.cols);
+    assert!(
+        c.len() == m * width && first + n <= width,
+        "columns {first} to {} of rows of {width}, {m} rows in {} floats",
+        first + n,
+        c.len()
+    );
+    let c = &mut c[first.min(m * width)..];
+    product_in_rows(pool, c, width, None, a, b, Finish::Plain(Epilogue::Store));
+}
+
 /// `gelu` = gelu(pre), and `pre` becomes (A B) * gelu'(pre), the gradient of itself: both need the same exponential.
 ///
 /// # Panics
@@ -153,8 +193,7 @@ pub fn matmul_bias_gelu_slope(pool: &Pool, c: &mut [f32], slope: &mut [f32], a: 
 
 #[track_caller]
 fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, finish: Finish<'_>) {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
+    let (m, n) = (a.rows, b.cols);
     assert_eq!(c.len(), m * n, "C is {m}x{n}");
     match finish {
         Finish::Plain(Epilogue::Store | Epilogue::Accumulate) | Finish::GeluBackward => {}
@@ -166,13 +205,29 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
             assert_eq!((bias.len(), residual.len()), (n, m * n), "bias a column, residual as C");
         }
     }
+    product_in_rows(pool, c, n, beside, a, b, finish);
+}
+
+/// The product into rows of C that lie `stride` floats apart.
+#[track_caller]
+fn product_in_rows(
+    pool: &Pool,
+    c: &mut [f32],
+    stride: usize,
+    beside: Option<&mut [f32]>,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    finish: Finish<'_>,
+) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
     if m == 0 || n == 0 {
         return;
     }
     let out = Output {
         c: Shards::new(c),
         beside: beside.map(Shards::new),
-        stride: n,
+        stride,
         finish,
     };
     let cut = Cut::new(&a, &b, tile_size(pool.isa()), pool.threads());

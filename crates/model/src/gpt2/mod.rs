@@ -53,6 +53,7 @@ impl Gpt2 {
             b,
             t,
             h: self.dims.n_head,
+            h_kv: self.dims.n_head,
             dh: self.dims.head_dim(),
         }
     }
