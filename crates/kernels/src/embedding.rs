@@ -1,4 +1,5 @@
-//! Token and position embedding: `x[b,t] = wte[id[b,t]] + wpe[position]`.
+//! Token and position embedding: `x[b,t] = wte[id[b,t]] + wpe[position]`; without the second where positions turn queries and
+//! keys instead.
 
 use crate::pool::{Pool, Shards};
 use crate::sums::add_to;
@@ -21,7 +22,7 @@ pub fn embedding_forward(
     x: &mut [f32],
     ids: &[u32],
     wte: &[f32],
-    wpe: &[f32],
+    wpe: Option<&[f32]>,
     t: usize,
     first_position: usize,
 ) {
@@ -31,8 +32,14 @@ pub fn embedding_forward(
         for (row, x) in x.chunks_exact_mut(d).enumerate() {
             let n = task * ROWS + row;
             let (id, position) = (ids[n] as usize, first_position + n % t);
-            let (token, place) = (&wte[id * d..(id + 1) * d], &wpe[position * d..(position + 1) * d]);
-            x.iter_mut().zip(token).zip(place).for_each(|((x, a), b)| *x = a + b);
+            let token = &wte[id * d..(id + 1) * d];
+            match wpe {
+                Some(wpe) => {
+                    let place = &wpe[position * d..(position + 1) * d];
+                    x.iter_mut().zip(token).zip(place).for_each(|((x, a), b)| *x = a + b);
+                }
+                None => x.copy_from_slice(token),
+            }
         }
     });
 }
@@ -42,15 +49,9 @@ pub fn embedding_forward(
 ///
 /// # Panics
 /// Where an id is not below V or shapes differ.
-pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: &mut [f32], dx: &[f32], ids: &[u32], t: usize) {
+pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: Option<&mut [f32]>, dx: &[f32], ids: &[u32], t: usize) {
     let d = dx.len() / ids.len().max(1);
     assert_eq!(dx.len(), ids.len() * d, "dx is (N,d)");
-    let positions = t.min(ids.len());
-    assert!(
-        positions * d <= dwpe.len(),
-        "{positions} positions of {d} in {} floats",
-        dwpe.len()
-    );
     let dwte = Shards::new(dwte);
     pool.run(GROUPS, |group| {
         for (n, &id) in ids.iter().enumerate().filter(|(_, id)| **id as usize % GROUPS == group) {
@@ -59,6 +60,13 @@ pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: &mut [f32], dx: &
             add_to(pool.isa(), to, &dx[n * d..(n + 1) * d]);
         }
     });
+    let Some(dwpe) = dwpe else { return };
+    let positions = t.min(ids.len());
+    assert!(
+        positions * d <= dwpe.len(),
+        "{positions} positions of {d} in {} floats",
+        dwpe.len()
+    );
     pool.run_chunks(&mut dwpe[..positions * d], POSITIONS * d.max(1), |task, dwpe| {
         for (i, to) in dwpe.chunks_exact_mut(d).enumerate() {
             for n in (task * POSITIONS + i..ids.len()).step_by(t) {
@@ -112,13 +120,13 @@ mod tests {
         let pool = Pool::with_isa(2, Isa::Portable);
         let (wte, wpe) = (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![10.0, 20.0, 30.0, 40.0]);
         let mut x = vec![0.0; 8];
-        embedding_forward(&pool, &mut x, &[2, 0, 2, 1], &wte, &wpe, 2, 0);
+        embedding_forward(&pool, &mut x, &[2, 0, 2, 1], &wte, Some(&wpe), 2, 0);
         assert_eq!(x, [15.0, 26.0, 31.0, 42.0, 15.0, 26.0, 33.0, 44.0]);
         let (mut dwte, mut dwpe) = (vec![0.0; 6], vec![0.0; 4]);
         embedding_backward(
             &pool,
             &mut dwte,
-            &mut dwpe,
+            Some(&mut dwpe),
             &[1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0, 8.0],
             &[2, 0, 2, 1],
             2,

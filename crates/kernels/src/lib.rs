@@ -78,7 +78,7 @@ pub use rmsnorm::{
     rmsnorm_again, rmsnorm_backward, rmsnorm_backward_reference, rmsnorm_backward_scratch, rmsnorm_forward,
     rmsnorm_reference,
 };
-pub use rope::{Turn, rope, rope_reference, rope_table};
+pub use rope::{Turn, rope, rope_angles, rope_reference};
 pub use softmax::softmax_weights;
 pub use sums::{add_in_place, zero};
 pub use swiglu::{swiglu_backward, swiglu_backward_reference, swiglu_forward, swiglu_reference};

@@ -8,21 +8,25 @@ use crate::simd::{LANES, load, simd_fn, store};
 /// Rows a task rotates.
 const ROWS: usize = 32;
 
-/// Cosines and sines of `positions` positions for heads of width `dh`: (positions, dh), a row's dh/2 cosines, then its sines.
-/// Angles are taken in f64.
+/// Fills `angles` (T,dh) with the cosines, then the sines, of dh/2 angles at each of the positions `first_position…`. Angles are
+/// taken in f64. 4 bytes an element.
 ///
 /// # Panics
-/// Where `dh` is odd.
-pub fn rope_table(theta: f64, dh: usize, positions: usize) -> Vec<f32> {
-    assert!(dh % 2 == 0, "a head of width {dh} has no halves");
-    let half = dh / 2;
-    let mut table = Vec::with_capacity(positions * dh);
-    for position in 0..positions {
-        let angle = |i: usize| position as f64 * theta.powf(-(2.0 * i as f64) / dh as f64);
-        table.extend((0..half).map(|i| angle(i).cos() as f32));
-        table.extend((0..half).map(|i| angle(i).sin() as f32));
-    }
-    table
+/// Where `dh` is odd, or `angles` is not whole rows.
+pub fn rope_angles(pool: &Pool, angles: &mut [f32], dh: usize, theta: f64, first_position: usize) {
+    assert!(dh > 0 && dh % 2 == 0, "a head of width {dh} has no halves");
+    assert_eq!(angles.len() % dh, 0, "rows of {dh}");
+    let turns: Vec<f64> = (0..dh / 2).map(|i| theta.powf(-(2.0 * i as f64) / dh as f64)).collect();
+    pool.run_chunks(angles, ROWS * dh, |task, angles| {
+        for (row, angles) in angles.chunks_exact_mut(dh).enumerate() {
+            let position = (first_position + task * ROWS + row) as f64;
+            let (cos, sin) = angles.split_at_mut(dh / 2);
+            for ((c, s), turn) in cos.iter_mut().zip(sin).zip(&turns) {
+                let (sin, cos) = (position * turn).sin_cos();
+                (*c, *s) = (cos as f32, sin as f32);
+            }
+        }
+    });
 }
 
 /// Which way [`rope`] turns.
@@ -34,36 +38,28 @@ pub enum Turn {
     Back,
 }
 
-/// Rotates the first `heads` heads of every row of `x` in place. Rows are `row` floats wide and lie in sequences of `t`, at
-/// positions `first_position…` of `table`, which is [`rope_table`]'s for heads of width `dh`. 8 bytes and 3 flops an element.
-/// Error against f64 below `2e-7 (1 + |x|)`.
+/// Rotates the first `heads` heads of every row of `x` in place. Rows are `row` floats wide and lie in sequences of T, at the
+/// positions that `angles` (T,dh) was filled for. 8 bytes and 3 flops an element. Error against f64 below `3e-7 (1 + |x|)`.
 ///
 /// # Panics
-/// Where shapes differ, or the table has fewer positions.
-pub fn rope(
-    pool: &Pool,
-    x: &mut [f32],
-    (row, heads, dh): (usize, usize, usize),
-    t: usize,
-    first_position: usize,
-    table: &[f32],
-    turn: Turn,
-) {
+/// Where shapes differ.
+pub fn rope(pool: &Pool, x: &mut [f32], (row, heads, dh): (usize, usize, usize), angles: &[f32], turn: Turn) {
+    let t = angles.len() / dh;
     assert!(
-        heads * dh <= row && x.len() % row.max(1) == 0,
-        "{heads} heads of {dh} in rows of {row}"
-    );
-    assert!(
-        (first_position + t.min(x.len() / row.max(1))) * dh <= table.len(),
-        "positions up to {} of a table of {}",
-        first_position + t,
-        table.len() / dh.max(1)
+        heads * dh <= row && x.len() % (row * t) == 0 && angles.len() == t * dh,
+        "{heads} heads of {dh} in rows of {row}, sequences of {t}, {} floats",
+        x.len()
     );
     pool.run_chunks(x, ROWS * row, |task, x| {
         for (i, x) in x.chunks_exact_mut(row).enumerate() {
-            let position = first_position + (task * ROWS + i) % t;
-            let angles = &table[position * dh..(position + 1) * dh];
-            rotate(pool.isa(), &mut x[..heads * dh], dh, angles, turn);
+            let place = (task * ROWS + i) % t;
+            rotate(
+                pool.isa(),
+                &mut x[..heads * dh],
+                dh,
+                &angles[place * dh..(place + 1) * dh],
+                turn,
+            );
         }
     });
 }

@@ -115,6 +115,8 @@ pub enum Epilogue<'a> {
     Accumulate,
     /// C = A B + bias (one a column)
     Bias(&'a [f32]),
+    /// C = residual + A B; `residual` has C's shape
+    Residual(&'a [f32]),
     /// C = residual + (A B + bias); `residual` has C's shape
     BiasResidual {
         /// One a column.
@@ -200,6 +202,7 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
         Finish::Plain(Epilogue::Bias(bias) | Epilogue::BiasGelu { bias }) | Finish::BiasGeluSlope { bias } => {
             assert_eq!(bias.len(), n, "one bias a column")
         }
+        Finish::Plain(Epilogue::Residual(residual)) => assert_eq!(residual.len(), m * n, "residual has C's shape"),
         Finish::Plain(Epilogue::Multiply { factor }) => assert_eq!(factor.len(), m * n, "factor has C's shape"),
         Finish::Plain(Epilogue::BiasResidual { bias, residual }) => {
             assert_eq!((bias.len(), residual.len()), (n, m * n), "bias a column, residual as C");
@@ -360,6 +363,7 @@ mod tests {
                         Epilogue::Store,
                         Epilogue::Accumulate,
                         Epilogue::Bias(&bias),
+                        Epilogue::Residual(&other),
                         Epilogue::BiasResidual {
                             bias: &bias,
                             residual: &other,

@@ -20,6 +20,7 @@ pub fn matmul_reference(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, epilogue: Epilogu
                 Epilogue::Store => sum,
                 Epilogue::Accumulate => f64::from(c[at]) + sum,
                 Epilogue::Bias(bias) => sum + f64::from(bias[j]),
+                Epilogue::Residual(residual) => f64::from(residual[at]) + sum,
                 Epilogue::BiasResidual { bias, residual } => f64::from(residual[at]) + sum + f64::from(bias[j]),
                 Epilogue::BiasGelu { bias } => gelu_reference(sum + f64::from(bias[j])),
                 Epilogue::Multiply { factor } => sum * f64::from(factor[at]),

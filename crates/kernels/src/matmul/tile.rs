@@ -56,11 +56,11 @@ pub(crate) enum Finish<'a> {
 #[inline(always)]
 fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: usize) {
     let read = match out.finish {
-        Finish::Plain(Epilogue::BiasResidual { residual: read, .. } | Epilogue::Multiply { factor: read })
-            if tile.last =>
-        {
-            Some(read)
-        }
+        Finish::Plain(
+            Epilogue::Residual(read)
+            | Epilogue::BiasResidual { residual: read, .. }
+            | Epilogue::Multiply { factor: read },
+        ) if tile.last => Some(read),
         _ => None,
     };
     for i in 0..rows {
@@ -212,6 +212,9 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
         Epilogue::Bias(bias) => {
             let bias = &bias[cols];
             each!(|value, v, row| S::add(value, get::<S, FULL>(bias, v)));
+        }
+        Epilogue::Residual(residual) => {
+            each!(|value, v, row| S::add(get::<S, FULL>(&residual[row.clone()], v), value));
         }
         Epilogue::BiasResidual { bias, residual } => {
             let bias = &bias[cols];

@@ -36,7 +36,7 @@ pub(super) fn backward(
         dropout_in_place(pool, a.work.dx, dropout);
     }
     zero(pool, dw.wpe);
-    embedding_backward(pool, dw.wte, dw.wpe, a.work.dx, batch.ids, batch.t);
+    embedding_backward(pool, dw.wte, Some(dw.wpe), a.work.dx, batch.ids, batch.t);
 }
 
 /// Turns `work.dx` from the gradient of block `i`'s output into that of its input.

@@ -148,7 +148,7 @@ fn extend(
     let (qkv, fc, gelu) = (rows(a.qkv, 3 * d), rows(a.fc, f), rows(a.gelu, f));
     let (mean, rstd) = (&mut a.mean[..t], &mut a.rstd[..t]);
 
-    embedding_forward(pool, x, ids, w.wte, w.wpe, t, past);
+    embedding_forward(pool, x, ids, w.wte, Some(w.wpe), t, past);
     for (i, w) in w.h.iter().enumerate() {
         layernorm_forward(pool, normed, mean, rstd, x, w.ln_1_weight, w.ln_1_bias, eps);
         linear(pool, qkv, normed, w.c_attn_weight, w.c_attn_bias, d);

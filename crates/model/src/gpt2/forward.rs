@@ -47,7 +47,7 @@ pub(super) fn forward(
     pass: Pass,
     seed: Option<DropoutSeed>,
 ) {
-    embedding_forward(pool, a.embedded, batch.ids, w.wte, w.wpe, batch.t, 0);
+    embedding_forward(pool, a.embedded, batch.ids, w.wte, Some(w.wpe), batch.t, 0);
     if let Some(dropout) = dropout_at(model, seed, Site::Embedding) {
         dropout_in_place(pool, a.embedded, dropout);
     }

@@ -3,7 +3,7 @@
 use super::{Op, Random, Shape, Work, floats_case, nan, plus, wide};
 use foretoken_kernels::{
     Mat, Turn, linear_reference, matmul_columns, rmsnorm_again, rmsnorm_backward, rmsnorm_backward_reference,
-    rmsnorm_forward, rmsnorm_reference, rope, rope_reference, rope_table, swiglu_backward, swiglu_backward_reference,
+    rmsnorm_forward, rmsnorm_reference, rope, rope_angles, rope_reference, swiglu_backward, swiglu_backward_reference,
     swiglu_forward, swiglu_reference,
 };
 
@@ -160,32 +160,18 @@ pub(super) fn ops() -> Vec<Op> {
         turn_op(
             "rope",
             |pool, [t, heads, others, half], _, out| {
-                let (dh, table) = (2 * half, rope_table(THETA, 2 * half, FIRST + t));
-                rope(
-                    pool,
-                    out[0],
-                    ((heads + others) * dh, heads, dh),
-                    t,
-                    FIRST,
-                    &table,
-                    Turn::Forward,
-                );
+                let (dh, mut angles) = (2 * half, vec![0.0; t * 2 * half]);
+                rope_angles(pool, &mut angles, dh, THETA, FIRST);
+                rope(pool, out[0], ((heads + others) * dh, heads, dh), &angles, Turn::Forward);
             },
             |s, case| vec![turned(s, &wide(&case.outputs[0]), Turn::Forward)],
         ),
         turn_op(
             "rope_back",
             |pool, [t, heads, others, half], _, out| {
-                let (dh, table) = (2 * half, rope_table(THETA, 2 * half, FIRST + t));
-                rope(
-                    pool,
-                    out[0],
-                    ((heads + others) * dh, heads, dh),
-                    t,
-                    FIRST,
-                    &table,
-                    Turn::Back,
-                );
+                let (dh, mut angles) = (2 * half, vec![0.0; t * 2 * half]);
+                rope_angles(pool, &mut angles, dh, THETA, FIRST);
+                rope(pool, out[0], ((heads + others) * dh, heads, dh), &angles, Turn::Back);
             },
             |s, case| vec![turned(s, &wide(&case.outputs[0]), Turn::Back)],
         ),
