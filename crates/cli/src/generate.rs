@@ -108,6 +108,7 @@ impl Generate {
                 top_p: self.top_p,
                 min_p: self.min_p,
                 repetition_penalty: self.repetition_penalty,
+                ..Sampling::default()
             },
             seed: self.seed,
             index,

@@ -120,7 +120,7 @@ impl<'a> Writer<'a> {
             None => *self.read.insert(self.generator.prompt(&self.prompt, Some(end))?),
         };
         let draw = Options {
-            sampling: options.sampling,
+            sampling: options.sampling.clone(),
             seed: options.seed,
             max_tokens: options.max_tokens,
             end: vec![end],
@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
             }
         }
         let mut stopped = stopped.unwrap_or(match tokens.finish() {
-            Some(Finish::End(_)) => Stopped::EndOfText,
+            Some(Finish::End(_) | Finish::Complete) => Stopped::EndOfText,
             _ => Stopped::MaxTokens,
         });
         if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {

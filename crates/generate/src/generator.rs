@@ -1,7 +1,8 @@
 //! A prompt, and the texts that follow it.
 
+use crate::constraint::{Constraint, TokenSet};
 use crate::error::Error;
-use crate::sampler::{Sampler, Token, check_ids};
+use crate::sampler::{Context, Sampler, Token, check_ids};
 use crate::sampling::Sampling;
 use foretoken_kernels::Pool;
 use foretoken_model::{DecodeState, Model};
@@ -35,6 +36,8 @@ pub struct Prompt {
 pub enum Finish {
     /// The model gave this end token.
     End(u32),
+    /// The constraint was met, and nothing could follow.
+    Complete,
     /// [`Options::max_tokens`] was reached.
     MaxTokens,
 }
@@ -134,7 +137,7 @@ impl<'a> Generator<'a> {
     /// [`Error::Sampling`] where a parameter means nothing, [`Error::EmptyPrompt`] before the first
     /// [`Generator::prompt`].
     pub fn sample<'g>(&'g mut self, options: &'g Options, index: u32) -> Result<Generation<'g, 'a>, Error> {
-        let sampler = Sampler::new(options.sampling, options.seed, index)?;
+        let sampler = Sampler::new(options.sampling.clone(), options.seed, index)?;
         if self.prompt == 0 {
             return Err(Error::EmptyPrompt);
         }
@@ -149,6 +152,8 @@ impl<'a> Generator<'a> {
             generator: self,
             sampler,
             options,
+            constraint: None,
+            allowed: TokenSet::default(),
             pending: None,
             finish: None,
             failed: false,
@@ -194,13 +199,22 @@ pub struct Generation<'g, 'a> {
     generator: &'g mut Generator<'a>,
     sampler: Sampler,
     options: &'g Options,
+    constraint: Option<&'g mut dyn Constraint>,
+    /// What the constraint allows.
+    allowed: TokenSet,
     /// The token that was given last: the model has not read it yet.
     pending: Option<u32>,
     finish: Option<Finish>,
     failed: bool,
 }
 
-impl Generation<'_, '_> {
+impl<'g> Generation<'g, '_> {
+    /// Holds the text to a constraint that stands at its beginning.
+    pub fn constrained(mut self, constraint: &'g mut dyn Constraint) -> Self {
+        self.constraint = Some(constraint);
+        self
+    }
+
     /// Why the text ended; `None` while it goes on, and after an error.
     pub fn finish(&self) -> Option<Finish> {
         self.finish
@@ -208,6 +222,50 @@ impl Generation<'_, '_> {
 
     fn generated(&self) -> usize {
         self.generator.ids.len() - self.generator.prompt + usize::from(self.pending.is_some())
+    }
+
+    /// The next token, or why there is none.
+    fn step(&mut self) -> Result<Result<Token, Finish>, Error> {
+        if self
+            .constraint
+            .as_mut()
+            .is_some_and(|constraint| constraint.is_complete())
+        {
+            return Ok(Err(Finish::Complete));
+        }
+        if self.generated() >= self.options.max_tokens {
+            return Ok(Err(Finish::MaxTokens));
+        }
+        if let Some(id) = self.pending.take() {
+            self.generator.push(id);
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.allowed(&mut self.allowed)?;
+        }
+        let generated = self.generated();
+        let Generator {
+            ids,
+            logits,
+            pool,
+            state,
+            ..
+        } = &*self.generator;
+        let history = &ids[ids.len().saturating_sub(state.capacity())..];
+        let context = Context {
+            ids: history,
+            generated: generated.min(history.len()),
+            allowed: self.constraint.is_some().then_some(&self.allowed),
+        };
+        let drawn = self.options.vocab_size.min(logits.len());
+        let token = self.sampler.sample(pool, &logits[..drawn], &context)?;
+        if self.options.end.contains(&token.id) {
+            return Ok(Err(Finish::End(token.id)));
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token.id)?;
+        }
+        self.pending = Some(token.id);
+        Ok(Ok(token))
     }
 }
 
@@ -218,30 +276,11 @@ impl Iterator for Generation<'_, '_> {
         if self.failed || self.finish.is_some() {
             return None;
         }
-        if self.generated() >= self.options.max_tokens {
-            self.finish = Some(Finish::MaxTokens);
-            return None;
-        }
-        if let Some(id) = self.pending.take() {
-            self.generator.push(id);
-        }
-        let Generator {
-            ids,
-            logits,
-            pool,
-            state,
-            ..
-        } = &*self.generator;
-        let history = &ids[ids.len().saturating_sub(state.capacity())..];
-        let drawn = self.options.vocab_size.min(logits.len());
-        match self.sampler.sample(pool, &logits[..drawn], history) {
-            Ok(token) if self.options.end.contains(&token.id) => {
-                self.finish = Some(Finish::End(token.id));
+        match self.step() {
+            Ok(Ok(token)) => Some(Ok(token)),
+            Ok(Err(finish)) => {
+                self.finish = Some(finish);
                 None
-            }
-            Ok(token) => {
-                self.pending = Some(token.id);
-                Some(Ok(token))
             }
             Err(error) => {
                 self.failed = true;

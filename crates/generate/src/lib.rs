@@ -39,13 +39,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod error;
 mod generator;
 mod rank;
 mod sampler;
 mod sampling;
 
+pub use constraint::{Constraint, TokenSet};
 pub use error::Error;
 pub use generator::{Finish, Generation, Generator, Options, Prompt};
-pub use sampler::{Candidate, Sampler, Token};
-pub use sampling::Sampling;
+pub use sampler::{Candidate, Context, Sampler, Token};
+pub use sampling::{Dry, Mirostat, Sampling, Xtc};
