@@ -114,6 +114,7 @@ impl Generate {
             index,
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
+            grammar: None,
         }
     }
 

@@ -54,6 +54,14 @@ pub enum Error {
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,
+    /// A grammar that no text can be held to.
+    #[error("the {what} cannot be used: {message}")]
+    Grammar {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The machine.
     #[error("{0}")]
     Machine(String),

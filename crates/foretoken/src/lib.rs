@@ -21,6 +21,7 @@
 
 mod error;
 mod gpt;
+mod grammar;
 mod locate;
 mod score;
 mod stop;
@@ -28,6 +29,7 @@ mod write;
 
 pub use error::Error;
 pub use gpt::{Gpt, open, open_tokenizer, open_with};
+pub use grammar::Grammar;
 pub use locate::{is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};
 pub use write::{GenerateOptions, Stopped, Text, Writer, write};

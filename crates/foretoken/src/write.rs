@@ -1,6 +1,7 @@
 //! Generation with text at both ends.
 
 use crate::error::Error;
+use crate::grammar::{Grammar, Grammars};
 use crate::stop::StopStrings;
 use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling};
 use foretoken_kernels::Pool;
@@ -20,6 +21,9 @@ pub struct GenerateOptions {
     pub max_tokens: usize,
     /// Strings that end the text; they are not part of it.
     pub stop: Vec<String>,
+    /// What the text must match, the prompt not counted. A text that ends for another reason than
+    /// [`Stopped::EndOfText`] may be the beginning of one that matches.
+    pub grammar: Option<Grammar>,
 }
 
 impl Default for GenerateOptions {
@@ -34,6 +38,7 @@ impl Default for GenerateOptions {
             index: 0,
             max_tokens: 256,
             stop: Vec::new(),
+            grammar: None,
         }
     }
 }
@@ -87,6 +92,8 @@ pub struct Writer<'a> {
     prompt: Vec<u32>,
     /// What became of the prompt, once it was read.
     read: Option<Prompt>,
+    /// Made when the first grammar comes.
+    grammars: Option<Grammars>,
 }
 
 impl<'a> Writer<'a> {
@@ -105,6 +112,7 @@ impl<'a> Writer<'a> {
             tokenizer,
             prompt: tokenizer.encode(prompt),
             read: None,
+            grammars: None,
         })
     }
 
@@ -112,9 +120,20 @@ impl<'a> Writer<'a> {
     /// were written before it or not.
     ///
     /// # Errors
-    /// Options that mean nothing, no memory.
+    /// Options that mean nothing, a grammar that no text can be held to, no memory.
     pub fn write(&mut self, options: &GenerateOptions, mut on_text: impl FnMut(&str) -> bool) -> Result<Text, Error> {
         let end = self.tokenizer.eos_id();
+        // Before the prompt is read: what is wrong with it is said at once.
+        let mut constraint = match &options.grammar {
+            None => None,
+            Some(grammar) => {
+                let grammars = match &mut self.grammars {
+                    Some(grammars) => grammars,
+                    none => none.insert(Grammars::new(self.tokenizer)?),
+                };
+                Some(grammars.constraint(grammar)?)
+            }
+        };
         let read = match self.read {
             Some(read) => read,
             None => *self.read.insert(self.generator.prompt(&self.prompt, Some(end))?),
@@ -127,6 +146,9 @@ impl<'a> Writer<'a> {
             vocab_size: self.tokenizer.vocab_size(),
         };
         let mut tokens = self.generator.sample(&draw, options.index)?;
+        if let Some(constraint) = &mut constraint {
+            tokens = tokens.constrained(constraint);
+        }
         let (mut decoder, mut stops) = (self.tokenizer.stream(), StopStrings::new(&options.stop));
         let mut ids = Vec::new();
         let mut stopped = None;
