@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::grammar::{Grammar, Grammars};
 use crate::stop::StopStrings;
-use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling};
+use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
 use foretoken_model::Model;
 use foretoken_text::Tokenizer;
@@ -24,6 +24,9 @@ pub struct GenerateOptions {
     /// What the text must match, the prompt not counted. A text that ends for another reason than
     /// [`Stopped::EndOfText`] may be the beginning of one that matches.
     pub grammar: Option<Grammar>,
+    /// Tokens that are guessed at most from what the text said before; 0 = off. It changes no text, only how fast it comes;
+    /// see [`Options::speculate`].
+    pub speculate: usize,
 }
 
 impl Default for GenerateOptions {
@@ -39,6 +42,7 @@ impl Default for GenerateOptions {
             max_tokens: 256,
             stop: Vec::new(),
             grammar: None,
+            speculate: 0,
         }
     }
 }
@@ -67,6 +71,8 @@ pub struct Text {
     pub ids: Vec<u32>,
     /// Why it ended.
     pub stopped: Stopped,
+    /// What guessing brought.
+    pub speculated: Speculated,
 }
 
 /// Writes the text that follows a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its weights.
@@ -144,6 +150,7 @@ impl<'a> Writer<'a> {
             max_tokens: options.max_tokens,
             end: vec![end],
             vocab_size: self.tokenizer.vocab_size(),
+            speculate: options.speculate,
         };
         let mut tokens = self.generator.sample(&draw, options.index)?;
         if let Some(constraint) = &mut constraint {
@@ -184,6 +191,7 @@ impl<'a> Writer<'a> {
             dropped_tokens: read.dropped,
             ids,
             stopped,
+            speculated: tokens.speculated(),
         })
     }
 }

@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_tokens: TOKENS + 1,
         end: vec![],
         vocab_size: usize::MAX,
+        speculate: 0,
     };
     let mut generator = Generator::new(&model, &pool, &weights)?;
     let (mut prefill, mut decode, mut read) = (vec![], vec![], vec![]);

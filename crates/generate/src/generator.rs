@@ -2,10 +2,12 @@
 
 use crate::constraint::{Constraint, TokenSet};
 use crate::error::Error;
+use crate::lookup::propose;
 use crate::sampler::{Context, Sampler, Token, check_ids};
 use crate::sampling::Sampling;
 use foretoken_kernels::Pool;
 use foretoken_model::{DecodeState, Model};
+use std::collections::VecDeque;
 
 /// What is generated, and where it ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,22 @@ pub struct Options {
     pub end: Vec<u32>,
     /// Tokens are drawn below this id: the tokeniser's size, which a padded embedding exceeds.
     pub vocab_size: usize,
+    /// Tokens that are guessed at most from what the text said before, and read together with the last one; 0 = off. It
+    /// changes no text, only how fast it comes: a guess counts where it is what would have been drawn, and the model's
+    /// numbers are the same to the bit. At most [`MAX_SPECULATE`].
+    pub speculate: usize,
+}
+
+/// The largest [`Options::speculate`]: its logits are kept, (1 + 64) V floats.
+pub const MAX_SPECULATE: usize = 64;
+
+/// What guessing brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speculated {
+    /// Tokens guessed and read.
+    pub proposed: usize,
+    /// Those that came true.
+    pub accepted: usize,
 }
 
 /// What became of a prompt.
@@ -60,7 +78,7 @@ pub enum Finish {
 /// let (pool, weights) = (Pool::new(1)?, init(model.params(), 42)?);
 /// let mut generator = Generator::new(&*model, &pool, &weights)?;
 /// generator.prompt(&[1, 2, 3], None)?;
-/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![], vocab_size: 11 };
+/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![], vocab_size: 11, speculate: 0 };
 /// for index in 0..2 {
 ///     let ids: Vec<u32> = generator.sample(&options, index)?.map(|token| Ok(token?.id)).collect::<Result<_, foretoken_generate::Error>>()?;
 ///     assert_eq!(ids.len(), 20); // more than the context of 8
@@ -77,7 +95,13 @@ pub struct Generator<'a> {
     ids: Vec<u32>,
     prompt: usize,
     prompt_logits: Vec<f32>,
+    /// Rows (V): what follows the last of `ids`, behind it what follows each token that was guessed.
     logits: Vec<f32>,
+    /// The row of `logits` that counts.
+    row: usize,
+    /// Tokens that the model has read behind `ids`: guesses that no draw has met yet.
+    ahead: VecDeque<u32>,
+    draft: Vec<u32>,
     /// Whether the state still begins with the prompt's keys and values.
     holds_prompt: bool,
     tokens_read: u64,
@@ -101,6 +125,9 @@ impl<'a> Generator<'a> {
             prompt: 0,
             prompt_logits: vec![0.0; dims.vocab_size],
             logits: vec![0.0; dims.vocab_size],
+            row: 0,
+            ahead: VecDeque::new(),
+            draft: Vec::new(),
             holds_prompt: false,
             tokens_read: 0,
         })
@@ -138,22 +165,34 @@ impl<'a> Generator<'a> {
     /// [`Generator::prompt`].
     pub fn sample<'g>(&'g mut self, options: &'g Options, index: u32) -> Result<Generation<'g, 'a>, Error> {
         let sampler = Sampler::new(options.sampling.clone(), options.seed, index)?;
+        let speculate = options.speculate;
+        if speculate > MAX_SPECULATE {
+            return Err(Error::Sampling {
+                field: "speculate",
+                found: speculate as f32,
+                expected: "0 (off) to 64 tokens",
+            });
+        }
         if self.prompt == 0 {
             return Err(Error::EmptyPrompt);
         }
         self.ids.truncate(self.prompt);
+        self.ahead.clear();
         if self.holds_prompt {
             self.state.truncate(self.prompt);
         } else {
             self.read_prompt();
         }
-        self.logits.copy_from_slice(&self.prompt_logits);
+        self.logits.resize((1 + speculate) * self.prompt_logits.len(), 0.0);
+        self.row = 0;
+        self.logits[..self.prompt_logits.len()].copy_from_slice(&self.prompt_logits);
         Ok(Generation {
             generator: self,
             sampler,
             options,
             constraint: None,
             allowed: TokenSet::default(),
+            speculated: Speculated::default(),
             pending: None,
             finish: None,
             failed: false,
@@ -174,19 +213,37 @@ impl<'a> Generator<'a> {
         self.holds_prompt = true;
     }
 
-    /// Appends a token; `self.logits` become those that follow it.
-    fn push(&mut self, id: u32) {
+    /// Appends a token; `self.logits` become those that follow it. Up to `guesses` tokens after it are guessed and read with
+    /// it. Returns how many were, and whether the token had been guessed.
+    fn push(&mut self, id: u32, guesses: usize) -> (usize, bool) {
         self.ids.push(id);
-        let mut new = 1;
-        if self.state.len() == self.state.capacity() {
-            self.state.truncate(0);
-            self.holds_prompt = false;
-            new = (self.state.capacity() / 2).max(1);
+        if self.ahead.pop_front_if(|guess| *guess == id).is_some() {
+            self.row += 1;
+            return (0, true);
         }
-        let ids = &self.ids[self.ids.len() - new..];
-        self.tokens_read += ids.len() as u64;
-        self.model
-            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.logits);
+        self.state.truncate(self.state.len() - self.ahead.len());
+        self.ahead.clear();
+        self.row = 0;
+        let v = self.prompt_logits.len();
+        let (pool, weights, state) = (self.pool, self.weights, &mut self.state);
+        let room = state.capacity() - state.len();
+        if room == 0 {
+            state.truncate(0);
+            self.holds_prompt = false;
+            let ids = &self.ids[self.ids.len() - (state.capacity() / 2).max(1)..];
+            self.tokens_read += ids.len() as u64;
+            self.model.decode(pool, weights, state, ids, &mut self.logits[..v]);
+            return (0, false);
+        }
+        let seen = &self.ids[self.ids.len().saturating_sub(state.capacity())..];
+        propose(seen, guesses.min(room - 1), &mut self.draft);
+        let proposed = self.draft.len();
+        self.ahead.extend(&self.draft);
+        self.draft.insert(0, id);
+        self.tokens_read += self.draft.len() as u64;
+        let logits = &mut self.logits[..self.draft.len() * v];
+        self.model.decode_each(pool, weights, state, &self.draft, logits);
+        (proposed, false)
     }
 }
 
@@ -202,6 +259,7 @@ pub struct Generation<'g, 'a> {
     constraint: Option<&'g mut dyn Constraint>,
     /// What the constraint allows.
     allowed: TokenSet,
+    speculated: Speculated,
     /// The token that was given last: the model has not read it yet.
     pending: Option<u32>,
     finish: Option<Finish>,
@@ -218,6 +276,11 @@ impl<'g> Generation<'g, '_> {
     /// Why the text ended; `None` while it goes on, and after an error.
     pub fn finish(&self) -> Option<Finish> {
         self.finish
+    }
+
+    /// What [`Options::speculate`] brought so far.
+    pub fn speculated(&self) -> Speculated {
+        self.speculated
     }
 
     fn generated(&self) -> usize {
@@ -237,7 +300,13 @@ impl<'g> Generation<'g, '_> {
             return Ok(Err(Finish::MaxTokens));
         }
         if let Some(id) = self.pending.take() {
-            self.generator.push(id);
+            // No guess is of use past the last token.
+            let left = self.options.max_tokens - self.generated() - 1;
+            let (proposed, accepted) = self
+                .generator
+                .push(id, self.options.speculate.min(left.saturating_sub(1)));
+            self.speculated.proposed += proposed;
+            self.speculated.accepted += usize::from(accepted);
         }
         if let Some(constraint) = &mut self.constraint {
             constraint.allowed(&mut self.allowed)?;
@@ -246,17 +315,21 @@ impl<'g> Generation<'g, '_> {
         let Generator {
             ids,
             logits,
+            row,
+            prompt_logits,
             pool,
             state,
             ..
         } = &*self.generator;
+        let v = prompt_logits.len();
+        let logits = &logits[row * v..(row + 1) * v];
         let history = &ids[ids.len().saturating_sub(state.capacity())..];
         let context = Context {
             ids: history,
             generated: generated.min(history.len()),
             allowed: self.constraint.is_some().then_some(&self.allowed),
         };
-        let drawn = self.options.vocab_size.min(logits.len());
+        let drawn = self.options.vocab_size.min(v);
         let token = self.sampler.sample(pool, &logits[..drawn], &context)?;
         if self.options.end.contains(&token.id) {
             return Ok(Err(Finish::End(token.id)));

@@ -27,6 +27,7 @@ fn options(sampling: Sampling, seed: u64, max_tokens: usize) -> Options {
         max_tokens,
         end: vec![],
         vocab_size: usize::MAX,
+        speculate: 0,
     }
 }
 

@@ -168,6 +168,10 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
     fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
 
+    /// Appends `ids` and gives the logits (T,V) that follow each of them: to the bit those of T calls of
+    /// [`Model::decode`] with one token each, so that guessed tokens can be verified together and none changes a text.
+    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
+
     /// The memory of [`Model::decode_state`], before it is spent.
     fn decode_plan(&self, capacity: usize) -> DecodePlan;
 

@@ -1,10 +1,13 @@
 //! `foretoken generate [PROMPT]`
 
+mod sampling;
+
 use crate::Usage;
 use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
 use clap::Args;
-use foretoken::generate::Sampling;
-use foretoken::{GenerateOptions, Stopped, Writer};
+use foretoken::formats::json;
+use foretoken::{GenerateOptions, Grammar, Stopped, Text, Writer};
+use sampling::SamplingFlags;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,6 +20,7 @@ use std::time::Instant;
 Examples:
   foretoken generate \"Once upon a time\"
   foretoken generate --model runs/book --temperature 0.7 --top-p 0.9 -n 3 \"ROMEO:\"
+  foretoken generate --regex \"(yes|no)\" \"Is it raining? Answer: \"
   cat prompt.txt | foretoken generate --max-tokens 500 --json"
 )]
 pub(crate) struct Generate {
@@ -28,21 +32,6 @@ pub(crate) struct Generate {
     /// Tokens after which a text ends at the latest
     #[arg(long, default_value_t = 256, value_name = "N")]
     max_tokens: usize,
-    /// Above 1 more surprising, below 1 safer, 0 always the likeliest token
-    #[arg(long, default_value_t = 0.8, value_name = "X")]
-    temperature: f32,
-    /// Choose among the K likeliest tokens; 0 is all
-    #[arg(long, default_value_t = 0, value_name = "K")]
-    top_k: usize,
-    /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
-    top_p: f32,
-    /// Choose among tokens at least P times as likely as the likeliest
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
-    min_p: f32,
-    /// Above 1, tokens that were seen become less likely
-    #[arg(long, default_value_t = 1.0, value_name = "X")]
-    repetition_penalty: f32,
     /// The same seed gives the same text
     #[arg(long, default_value_t = 1337)]
     seed: u64,
@@ -58,7 +47,24 @@ pub(crate) struct Generate {
     /// One JSON object a text on standard output, nothing else
     #[arg(long)]
     json: bool,
+    /// Guess up to N tokens from what the text said before, and read them at once: the same text, faster where it repeats
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    speculate: usize,
+    /// The text is JSON that this schema admits
+    #[arg(long, value_name = "FILE|JSON", group = "form", help_heading = "Form of the text")]
+    json_schema: Option<String>,
+    /// The text matches this regular expression from its beginning to its end
+    #[arg(long, value_name = "PATTERN", group = "form", help_heading = "Form of the text")]
+    regex: Option<String>,
+    /// The text matches this grammar, in llguidance's form of Lark
+    #[arg(long, value_name = "FILE", group = "form", help_heading = "Form of the text")]
+    grammar: Option<PathBuf>,
+    #[command(flatten)]
+    sampling: SamplingFlags,
 }
+
+/// The largest schema or grammar that is read.
+const FORM_BYTES: u64 = 1 << 20;
 
 impl Generate {
     pub(crate) fn run(self) -> anyhow::Result<()> {
@@ -69,15 +75,19 @@ impl Generate {
             Some(path) => path.clone(),
             None => foretoken::latest_run(Path::new(crate::train::RUNS))?,
         };
-        self.options(0).sampling.validate()?;
+        let mut options = self.options()?;
+        options.sampling.validate()?;
         let gpt = foretoken::open_with(&path, crate::train::pool(self.threads)?)?;
         let prompt = self.prompt()?;
         if self.model.is_none() && !self.json {
             say_error(&paint(&path.display().to_string(), FAINT, stderr_color()));
         }
+        if let Some(dry) = &mut options.sampling.dry {
+            dry.sequence_breakers = self.sampling.breakers(gpt.tokenizer())?;
+        }
         let mut writer = gpt.writer(&prompt)?;
         for index in 0..self.n {
-            let options = self.options(index);
+            options.index = index;
             if self.json {
                 self.print_json(&mut writer, &prompt, &options)?
             } else {
@@ -100,22 +110,34 @@ impl Generate {
         Ok(prompt.strip_suffix('\n').map_or_else(|| prompt.clone(), str::to_owned))
     }
 
-    fn options(&self, index: u32) -> GenerateOptions {
-        GenerateOptions {
-            sampling: Sampling {
-                temperature: self.temperature,
-                top_k: self.top_k,
-                top_p: self.top_p,
-                min_p: self.min_p,
-                repetition_penalty: self.repetition_penalty,
-                ..Sampling::default()
-            },
+    fn options(&self) -> anyhow::Result<GenerateOptions> {
+        Ok(GenerateOptions {
+            sampling: self.sampling.sampling(),
             seed: self.seed,
-            index,
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
-            grammar: None,
+            grammar: self.form()?,
+            speculate: self.speculate,
+            ..GenerateOptions::default()
+        })
+    }
+
+    fn form(&self) -> anyhow::Result<Option<Grammar>> {
+        if let Some(schema) = &self.json_schema {
+            // No file is called `{`: what looks like JSON is JSON.
+            let value = match schema.trim_start().starts_with('{') {
+                true => serde_json::from_str(schema).map_err(|error| Usage(format!("--json-schema: {error}")))?,
+                false => json::read_bounded(schema, FORM_BYTES)?,
+            };
+            return Ok(Some(Grammar::JsonSchema(value)));
         }
+        if let Some(path) = &self.grammar {
+            let bytes = json::read_bytes(path, FORM_BYTES)?;
+            let grammar = String::from_utf8(bytes)
+                .map_err(|error| anyhow::anyhow!("{} is not UTF-8: {}", path.display(), error.utf8_error()))?;
+            return Ok(Some(Grammar::Lark(grammar)));
+        }
+        Ok(self.regex.clone().map(Grammar::Regex))
     }
 
     fn print(&self, writer: &mut Writer<'_>, prompt: &str, options: &GenerateOptions) -> anyhow::Result<()> {
@@ -144,12 +166,20 @@ impl Generate {
                 text.dropped_tokens
             ));
         }
+        if options.grammar.is_some() && text.stopped != Stopped::EndOfText {
+            say_error(&format!(
+                "{} the text ended before it matched ({}): raise --max-tokens",
+                paint_warning("warning:"),
+                reason(&text.stopped)
+            ));
+        }
         if std::io::stderr().is_terminal() {
             let rate = text.ids.len() as f64 / begun.elapsed().as_secs_f64();
             let note = format!(
-                "{} tokens, {rate:.0} a second, {}",
+                "{} tokens, {rate:.0} a second, {}{}",
                 text.ids.len(),
-                reason(&text.stopped)
+                reason(&text.stopped),
+                guesses(&text)
             );
             say_error(&paint(&note, FAINT, stderr_color()));
         }
@@ -173,12 +203,26 @@ impl Generate {
             "dropped_tokens": text.dropped_tokens,
             "tokens": text.ids.len(),
             "stopped": reason(&text.stopped),
+            "proposed_tokens": text.speculated.proposed,
+            "accepted_tokens": text.speculated.accepted,
             "seed": options.seed,
             "time_s": seconds,
             "tokens_per_s": text.ids.len() as f64 / seconds,
         });
         writeln!(std::io::stdout().lock(), "{object}")?;
         Ok(())
+    }
+}
+
+/// What guessing brought, where there was some.
+fn guesses(text: &Text) -> String {
+    let (proposed, accepted) = (text.speculated.proposed, text.speculated.accepted);
+    match proposed {
+        0 => String::new(),
+        _ => format!(
+            ", {:.0}% of {proposed} guesses right",
+            100.0 * accepted as f64 / proposed as f64
+        ),
     }
 }
 
