@@ -24,7 +24,13 @@ fn refused(place: &Place, args: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn every_sampling_flag_reaches_the_sampler() {
     let place = trained();
-    let text = |flags: &[&str]| generate(&place, &[flags, &["--max-tokens", "60", "Mina"]].concat()).0;
+    let text = |flags: &[&str]| {
+        generate(
+            &place,
+            &[flags, &["--max-tokens", "60", "--temperature", "0.2", "Mina"]].concat(),
+        )
+        .0
+    };
     let plain = text(&[]);
     for flags in [
         &["--typical-p", "0.3"][..],
