@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A prompt cache that is of no use.
+    #[error("prompt cache {}: {reason}", .path.display())]
+    PromptCache {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what becomes of it.
+        reason: &'static str,
+    },
     /// The machine.
     #[error("{0}")]
     Machine(String),

@@ -23,6 +23,7 @@ mod error;
 mod gpt;
 mod grammar;
 mod locate;
+mod prompt_cache;
 mod score;
 mod stop;
 mod write;

@@ -1,12 +1,15 @@
 //! Generation with text at both ends.
 
 use crate::error::Error;
+use crate::gpt::Gpt;
 use crate::grammar::{Grammar, Grammars};
+use crate::prompt_cache::{self, Found};
 use crate::stop::StopStrings;
 use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
 use foretoken_model::Model;
 use foretoken_text::Tokenizer;
+use std::path::Path;
 
 /// How a text is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +68,8 @@ pub enum Stopped {
 pub struct Text {
     /// Tokens of the prompt that the model read.
     pub prompt_tokens: usize,
+    /// Tokens of the prompt that came out of a prompt cache.
+    pub cached_tokens: usize,
     /// Tokens of the prompt that did not fit the context, cut from its beginning.
     pub dropped_tokens: usize,
     /// Tokens generated, the end token not among them.
@@ -120,6 +125,40 @@ impl<'a> Writer<'a> {
             read: None,
             grammars: None,
         })
+    }
+
+    /// Reads the prompt now, with the help of a file that keeps what the prompt before it left behind, and keeps this one's
+    /// there. Not a bit of any text differs. The same prompt is not read at all; of another, what it shares with the kept
+    /// one is not, in steps of the model's chunk (256 tokens). `gpt` is the model the writer was made of.
+    ///
+    /// A file that is damaged, of another model or cannot be written is no error: the prompt is read without it, and the
+    /// reason is returned. A file that is no prompt cache is never replaced.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn use_prompt_cache(&mut self, gpt: &Gpt, path: &Path) -> Result<Option<Error>, Error> {
+        let model = prompt_cache::fingerprint(gpt);
+        let shape = |tokens| self.generator.cache_shape(tokens);
+        let found = prompt_cache::load(path, &model, shape, gpt.model().dims().vocab_size);
+        let (cache, mut warning, replace) = match found {
+            Found::Nothing => (None, None, true),
+            Found::Cache(cache) => (Some(cache), None, true),
+            Found::Useless(error) => (None, Some(error), true),
+            Found::Foreign(error) => (None, Some(error), false),
+        };
+        let end = self.tokenizer.eos_id();
+        let read = self.generator.prompt_from(&self.prompt, Some(end), cache.as_ref())?;
+        self.read = Some(read);
+        if replace
+            && read.cached < read.used
+            && let Some(cache) = self.generator.prompt_cache()
+        {
+            let shape = self.generator.cache_shape(cache.ids.len());
+            if let Err(error) = prompt_cache::save(path, &model, &cache, shape) {
+                warning.get_or_insert(error);
+            }
+        }
+        Ok(warning)
     }
 
     /// Writes one text after the prompt, part by part; `on_text` ends it by returning false. It is the same whether others
@@ -188,6 +227,7 @@ impl<'a> Writer<'a> {
         }
         Ok(Text {
             prompt_tokens: read.used,
+            cached_tokens: read.cached,
             dropped_tokens: read.dropped,
             ids,
             stopped,

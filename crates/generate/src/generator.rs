@@ -6,7 +6,7 @@ use crate::lookup::propose;
 use crate::sampler::{Context, Sampler, Token, check_ids};
 use crate::sampling::Sampling;
 use foretoken_kernels::Pool;
-use foretoken_model::{DecodeState, Model};
+use foretoken_model::{DecodeState, KeyValues, Model};
 use std::collections::VecDeque;
 
 /// What is generated, and where it ends.
@@ -47,6 +47,19 @@ pub struct Prompt {
     pub used: usize,
     /// Tokens before them that did not fit its context.
     pub dropped: usize,
+    /// Tokens of `used` that came out of a [`PromptCache`].
+    pub cached: usize,
+}
+
+/// A prompt that was read, to be kept for the next time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptCache {
+    /// Its tokens.
+    pub ids: Vec<u32>,
+    /// What they left behind.
+    pub key_values: KeyValues,
+    /// The logits (V) that follow the last.
+    pub logits: Vec<f32>,
 }
 
 /// Why a text ended.
@@ -139,6 +152,24 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// [`Error::Token`] where an id is not below V, [`Error::EmptyPrompt`] where there is neither a token nor `begin`.
     pub fn prompt(&mut self, ids: &[u32], begin: Option<u32>) -> Result<Prompt, Error> {
+        self.prompt_from(ids, begin, None)
+    }
+
+    /// [`Generator::prompt`] that takes from `cache` what it shares with it: all of the same prompt, otherwise the beginning
+    /// that both have, cut so that every bit is what it is without the cache ([`DecodeState::resumable`]).
+    ///
+    /// # Errors
+    /// As [`Generator::prompt`].
+    ///
+    /// # Panics
+    /// Where the cache has not the sizes of this model ([`Generator::cache_shape`]). That it comes from the same weights is
+    /// the caller's to know.
+    pub fn prompt_from(
+        &mut self,
+        ids: &[u32],
+        begin: Option<u32>,
+        cache: Option<&PromptCache>,
+    ) -> Result<Prompt, Error> {
         let ids = if ids.is_empty() { begin.as_slice() } else { ids };
         if ids.is_empty() {
             return Err(Error::EmptyPrompt);
@@ -148,11 +179,32 @@ impl<'a> Generator<'a> {
         self.ids.clear();
         self.ids.extend_from_slice(&ids[dropped..]);
         self.prompt = self.ids.len();
-        self.read_prompt();
+        let cached = self.read_prompt(cache);
         Ok(Prompt {
             used: self.prompt,
             dropped,
+            cached,
         })
+    }
+
+    /// The prompt that was read last, to be kept; `None` where a text went past the context since, or none was read.
+    pub fn prompt_cache(&mut self) -> Option<PromptCache> {
+        if !self.holds_prompt {
+            return None;
+        }
+        self.ids.truncate(self.prompt);
+        self.ahead.clear();
+        self.state.truncate(self.prompt);
+        Some(PromptCache {
+            ids: self.ids.clone(),
+            key_values: self.state.key_values(),
+            logits: self.prompt_logits.clone(),
+        })
+    }
+
+    /// The sizes of the keys, and of the values, in the [`PromptCache`] of T tokens.
+    pub fn cache_shape(&self, tokens: usize) -> [usize; 3] {
+        self.state.shape(tokens)
     }
 
     /// Begins the `index`-th text after the prompt.
@@ -181,7 +233,7 @@ impl<'a> Generator<'a> {
         if self.holds_prompt {
             self.state.truncate(self.prompt);
         } else {
-            self.read_prompt();
+            self.read_prompt(None);
         }
         self.logits.resize((1 + speculate) * self.prompt_logits.len(), 0.0);
         self.row = 0;
@@ -204,13 +256,32 @@ impl<'a> Generator<'a> {
         self.tokens_read
     }
 
-    fn read_prompt(&mut self) {
+    /// Reads the prompt, all but what the cache has of it; returns how much that is.
+    fn read_prompt(&mut self, cache: Option<&PromptCache>) -> usize {
         self.state.truncate(0);
-        let ids = &self.ids[..self.prompt];
-        self.tokens_read += ids.len() as u64;
-        self.model
-            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.prompt_logits);
         self.holds_prompt = true;
+        let ids = &self.ids[..self.prompt];
+        let mut cached = 0;
+        if let Some(cache) = cache {
+            assert_eq!(cache.logits.len(), self.prompt_logits.len(), "logits (V)");
+            let common = ids.iter().zip(&cache.ids).take_while(|(a, b)| a == b).count();
+            if common == ids.len() && common == cache.ids.len() {
+                cached = common;
+                self.prompt_logits.copy_from_slice(&cache.logits);
+            } else {
+                // The logits of the last token are not among what is kept.
+                cached = self.state.resumable(common.min(ids.len() - 1));
+            }
+            self.state.resume(&cache.key_values, cache.ids.len(), cached);
+        }
+        let rest = &ids[cached..];
+        if !rest.is_empty() {
+            self.tokens_read += rest.len() as u64;
+            let logits = &mut self.prompt_logits;
+            self.model
+                .decode(self.pool, self.weights, &mut self.state, rest, logits);
+        }
+        cached
     }
 
     /// Appends a token; `self.logits` become those that follow it. Up to `guesses` tokens after it are guessed and read with

@@ -50,6 +50,6 @@ mod sampling;
 
 pub use constraint::{Constraint, TokenSet};
 pub use error::Error;
-pub use generator::{Finish, Generation, Generator, MAX_SPECULATE, Options, Prompt, Speculated};
+pub use generator::{Finish, Generation, Generator, MAX_SPECULATE, Options, Prompt, PromptCache, Speculated};
 pub use sampler::{Candidate, Context, Sampler, Token};
 pub use sampling::{Dry, Mirostat, Sampling, Xtc};

@@ -91,6 +91,19 @@ pub struct DecodeState {
     pub(crate) capacity: usize,
     /// Floats a token takes in one layer of one cache.
     pub(crate) width: usize,
+    /// Heads of all layers: each keeps its keys, and its values, one behind the other.
+    pub(crate) heads: usize,
+    /// Tokens that [`Model::decode`] takes through the layers together.
+    pub(crate) chunk: usize,
+}
+
+/// The keys and values of a sequence's first tokens, taken out of a [`DecodeState`]: each (heads of all layers, T, dh).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyValues {
+    /// Keys.
+    pub keys: Vec<f32>,
+    /// Values.
+    pub values: Vec<f32>,
 }
 
 impl DecodeState {
@@ -115,6 +128,53 @@ impl DecodeState {
     /// Where fewer were seen.
     pub fn truncate(&mut self, len: usize) {
         assert!(len <= self.len, "{len} of {} tokens", self.len);
+        self.len = len;
+    }
+
+    /// The sizes of [`KeyValues`] of T tokens: (heads of all layers, T, dh).
+    pub fn shape(&self, tokens: usize) -> [usize; 3] {
+        [self.heads, tokens, self.keys.len() / (self.heads * self.capacity)]
+    }
+
+    /// A copy of what all tokens left behind.
+    pub fn key_values(&self) -> KeyValues {
+        let [_, len, dh] = self.shape(self.len);
+        let copy = |cache: &[f32]| -> Vec<f32> {
+            let lines = cache.chunks_exact(self.capacity * dh);
+            lines.flat_map(|line| &line[..len * dh]).copied().collect()
+        };
+        KeyValues {
+            keys: copy(&self.keys),
+            values: copy(&self.values),
+        }
+    }
+
+    /// How many of a sequence's first `common` tokens may come from [`KeyValues`] of another that begins with them, if
+    /// [`Model::decode`] of the others shall give the bits that it gives for the whole: tokens go through the layers in
+    /// chunks, and in other chunks sums are rounded otherwise.
+    pub fn resumable(&self, common: usize) -> usize {
+        common / self.chunk * self.chunk
+    }
+
+    /// Becomes the state after the first `len` of the `tokens` tokens that `from` holds.
+    ///
+    /// # Panics
+    /// Where `from` is not of [`DecodeState::shape`], or `len` is more than it holds or more than fit.
+    pub fn resume(&mut self, from: &KeyValues, tokens: usize, len: usize) {
+        let [heads, _, dh] = self.shape(tokens);
+        let floats = heads * tokens * dh;
+        assert_eq!(
+            (from.keys.len(), from.values.len()),
+            (floats, floats),
+            "keys and values of {tokens} tokens"
+        );
+        assert!(len <= tokens && len <= self.capacity, "{len} of {tokens} tokens");
+        for (cache, from) in [(&mut self.keys, &from.keys), (&mut self.values, &from.values)] {
+            let lines = cache.chunks_exact_mut(self.capacity * dh);
+            for (line, from) in lines.zip(from.chunks_exact((tokens * dh).max(1))) {
+                line[..len * dh].copy_from_slice(&from[..len * dh]);
+            }
+        }
         self.len = len;
     }
 }

@@ -50,6 +50,9 @@ pub(crate) struct Generate {
     /// Guess up to N tokens from what the text said before, and read them at once: the same text, faster where it repeats
     #[arg(long, default_value_t = 0, value_name = "N")]
     speculate: usize,
+    /// Keep what the prompt leaves behind in FILE, and read the same prompt or beginning from there the next time
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
     /// The text is JSON that this schema admits
     #[arg(long, value_name = "FILE|JSON", group = "form", help_heading = "Form of the text")]
     json_schema: Option<String>,
@@ -86,6 +89,11 @@ impl Generate {
             dry.sequence_breakers = self.sampling.breakers(gpt.tokenizer())?;
         }
         let mut writer = gpt.writer(&prompt)?;
+        if let Some(path) = &self.prompt_cache
+            && let Some(error) = writer.use_prompt_cache(&gpt, path)?
+        {
+            say_error(&format!("{} {error}", paint_warning("warning:")));
+        }
         for index in 0..self.n {
             options.index = index;
             if self.json {
@@ -200,6 +208,7 @@ impl Generate {
             "text": written,
             "ids": text.ids,
             "prompt_tokens": text.prompt_tokens,
+            "cached_tokens": text.cached_tokens,
             "dropped_tokens": text.dropped_tokens,
             "tokens": text.ids.len(),
             "stopped": reason(&text.stopped),

@@ -143,3 +143,35 @@ fn guesses_change_nothing_and_are_counted() {
         assert!(count("proposed_tokens") > 0 && count("accepted_tokens") <= count("proposed_tokens"));
     }
 }
+
+#[test]
+fn a_prompt_cache_is_read_the_next_time() {
+    let place = trained();
+    let told = |flags: &[&str]| {
+        let (out, err) = generate(
+            &place,
+            &[flags, &["--max-tokens", "20", "--json", "Mina went to the"]].concat(),
+        );
+        (object(&out), err)
+    };
+    let plain = told(&[]).0;
+    let (first, err) = told(&["--prompt-cache", "prompt.bin"]);
+    assert_eq!(
+        (&first["ids"], &first["cached_tokens"], err.as_str()),
+        (&plain["ids"], &0.into(), "")
+    );
+    let (second, err) = told(&["--prompt-cache", "prompt.bin"]);
+    assert_eq!((&second["ids"], err.as_str()), (&plain["ids"], ""));
+    assert_eq!(second["cached_tokens"], second["prompt_tokens"]);
+    // A run trained further is another model.
+    place.ok("train --resume --quiet --out run --steps 14");
+    let (third, err) = told(&["--prompt-cache", "prompt.bin"]);
+    assert!(
+        third["cached_tokens"] == 0 && err.contains("made with another model"),
+        "{err}"
+    );
+    place.write("notes.txt", "mine");
+    let (_, err) = told(&["--prompt-cache", "notes.txt"]);
+    assert!(err.contains("warning:") && err.contains("notes.txt"), "{err}");
+    assert_eq!(std::fs::read(place.path("notes.txt")).unwrap(), b"mine");
+}

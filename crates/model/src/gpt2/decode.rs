@@ -98,6 +98,8 @@ pub(super) fn state(model: &Gpt2, capacity: usize) -> Result<DecodeState, Error>
         len: 0,
         capacity,
         width: dims.n_embd,
+        heads: dims.n_layer * dims.n_head,
+        chunk: CHUNK.min(capacity),
     })
 }
 
