@@ -192,9 +192,7 @@ impl<'a> Generator<'a> {
         if !self.holds_prompt {
             return None;
         }
-        self.ids.truncate(self.prompt);
-        self.ahead.clear();
-        self.state.truncate(self.prompt);
+        self.rewind().ok()?;
         Some(PromptCache {
             ids: self.ids.clone(),
             key_values: self.state.key_values(),
@@ -225,16 +223,7 @@ impl<'a> Generator<'a> {
                 expected: "0 (off) to 64 tokens",
             });
         }
-        if self.prompt == 0 {
-            return Err(Error::EmptyPrompt);
-        }
-        self.ids.truncate(self.prompt);
-        self.ahead.clear();
-        if self.holds_prompt {
-            self.state.truncate(self.prompt);
-        } else {
-            self.read_prompt(None);
-        }
+        self.rewind()?;
         self.logits.resize((1 + speculate) * self.prompt_logits.len(), 0.0);
         self.row = 0;
         self.logits[..self.prompt_logits.len()].copy_from_slice(&self.prompt_logits);
@@ -249,6 +238,42 @@ impl<'a> Generator<'a> {
             finish: None,
             failed: false,
         })
+    }
+
+    pub(crate) fn model(&self) -> &'a dyn Model {
+        self.model
+    }
+
+    pub(crate) fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// The state after the prompt, and the logits (V) that follow it; [`Generator::rewind`] comes before.
+    pub(crate) fn prompt_state(&self) -> (&DecodeState, &[f32]) {
+        (&self.state, &self.prompt_logits)
+    }
+
+    /// Appends a token to a sequence beside the generator's own.
+    pub(crate) fn decode(&self, state: &mut DecodeState, id: u32, logits: &mut [f32]) {
+        self.model.decode(self.pool, self.weights, state, &[id], logits);
+    }
+
+    /// Forgets what came after the prompt.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`] before the first prompt.
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        if self.prompt == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        self.ids.truncate(self.prompt);
+        self.ahead.clear();
+        if self.holds_prompt {
+            self.state.truncate(self.prompt);
+        } else {
+            self.read_prompt(None);
+        }
+        Ok(())
     }
 
     /// Tokens that the model has read so far: prompts, texts, and what was read again past the context.

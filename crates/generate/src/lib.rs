@@ -40,6 +40,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beams;
 mod constraint;
 mod error;
 mod generator;
@@ -48,6 +49,7 @@ mod rank;
 mod sampler;
 mod sampling;
 
+pub use beams::{Beam, BeamOptions};
 pub use constraint::{Constraint, TokenSet};
 pub use error::Error;
 pub use generator::{Finish, Generation, Generator, MAX_SPECULATE, Options, Prompt, PromptCache, Speculated};

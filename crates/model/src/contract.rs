@@ -149,6 +149,22 @@ impl DecodeState {
         }
     }
 
+    /// Becomes the state of another sequence of the same model, whatever the capacities.
+    ///
+    /// # Panics
+    /// Where the other has seen more tokens than fit.
+    pub fn copy_from(&mut self, other: &Self) {
+        let [_, len, dh] = other.shape(other.len);
+        assert!(len <= self.capacity, "{len} tokens of a capacity of {}", self.capacity);
+        for (cache, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
+            let lines = cache.chunks_exact_mut(self.capacity * dh);
+            for (line, from) in lines.zip(from.chunks_exact(other.capacity * dh)) {
+                line[..len * dh].copy_from_slice(&from[..len * dh]);
+            }
+        }
+        self.len = len;
+    }
+
     /// How many of a sequence's first `common` tokens may come from [`KeyValues`] of another that begins with them, if
     /// [`Model::decode`] of the others shall give the bits that it gives for the whole: tokens go through the layers in
     /// chunks, and in other chunks sums are rounded otherwise.

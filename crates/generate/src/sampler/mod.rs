@@ -211,7 +211,7 @@ impl Sampler {
 }
 
 /// Refuses NaN and +inf anywhere, and -inf everywhere.
-fn check_logits(logits: &[f32]) -> Result<(), Error> {
+pub(crate) fn check_logits(logits: &[f32]) -> Result<(), Error> {
     if let Some(id) = logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
         return Err(Error::NotFinite {
             id: id as u32,
