@@ -5,7 +5,7 @@ use crate::gpt::Gpt;
 use crate::grammar::{Grammar, Grammars};
 use crate::prompt_cache::{self, Found};
 use crate::stop::StopStrings;
-use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling, Speculated};
+use foretoken_generate::{Beam, BeamOptions, Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
 use foretoken_model::Model;
 use foretoken_text::Tokenizer;
@@ -78,6 +78,17 @@ pub struct Text {
     pub stopped: Stopped,
     /// What guessing brought.
     pub speculated: Speculated,
+}
+
+/// A text that beam search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeamText {
+    /// The text.
+    pub text: String,
+    /// Its log-probability divided by its length to the power of the length penalty.
+    pub score: f64,
+    /// In numbers.
+    pub told: Text,
 }
 
 /// Writes the text that follows a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its weights.
@@ -161,6 +172,51 @@ impl<'a> Writer<'a> {
         Ok(warning)
     }
 
+    /// The best texts after the prompt, as many as `beams` or fewer, the best first; see [`Generator::beam_search`]. Nothing
+    /// comes before the search is over.
+    ///
+    /// # Errors
+    /// Options that mean nothing, no memory.
+    pub fn beam_search(
+        &mut self,
+        beams: usize,
+        length_penalty: f32,
+        max_tokens: usize,
+    ) -> Result<Vec<BeamText>, Error> {
+        let read = self.read()?;
+        let found = self.generator.beam_search(&BeamOptions {
+            beams,
+            length_penalty,
+            max_tokens,
+            end: vec![self.tokenizer.eos_id()],
+            vocab_size: self.tokenizer.vocab_size(),
+        })?;
+        let told = |beam: Beam| {
+            Ok(BeamText {
+                text: self.tokenizer.decode(&beam.ids)?,
+                score: beam.score,
+                told: Text {
+                    prompt_tokens: read.used,
+                    cached_tokens: read.cached,
+                    dropped_tokens: read.dropped,
+                    ids: beam.ids,
+                    stopped: stopped(Some(beam.finish)),
+                    speculated: Speculated::default(),
+                },
+            })
+        };
+        found.into_iter().map(told).collect()
+    }
+
+    /// Reads the prompt, unless it was read.
+    fn read(&mut self) -> Result<Prompt, Error> {
+        let begin = Some(self.tokenizer.eos_id());
+        Ok(match self.read {
+            Some(read) => read,
+            None => *self.read.insert(self.generator.prompt(&self.prompt, begin)?),
+        })
+    }
+
     /// Writes one text after the prompt, part by part; `on_text` ends it by returning false. It is the same whether others
     /// were written before it or not.
     ///
@@ -179,10 +235,7 @@ impl<'a> Writer<'a> {
                 Some(grammars.constraint(grammar)?)
             }
         };
-        let read = match self.read {
-            Some(read) => read,
-            None => *self.read.insert(self.generator.prompt(&self.prompt, Some(end))?),
-        };
+        let read = self.read()?;
         let draw = Options {
             sampling: options.sampling.clone(),
             seed: options.seed,
@@ -211,10 +264,7 @@ impl<'a> Writer<'a> {
                 break;
             }
         }
-        let mut stopped = stopped.unwrap_or(match tokens.finish() {
-            Some(Finish::End(_) | Finish::Complete) => Stopped::EndOfText,
-            _ => Stopped::MaxTokens,
-        });
+        let mut stopped = stopped.unwrap_or_else(|| self::stopped(tokens.finish()));
         if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
             let (text, found) = stops.push(&decoder.finish());
             let rest = if found { text } else { text + &stops.finish() };
@@ -233,6 +283,13 @@ impl<'a> Writer<'a> {
             stopped,
             speculated: tokens.speculated(),
         })
+    }
+}
+
+fn stopped(finish: Option<Finish>) -> Stopped {
+    match finish {
+        Some(Finish::End(_) | Finish::Complete) => Stopped::EndOfText,
+        _ => Stopped::MaxTokens,
     }
 }
 

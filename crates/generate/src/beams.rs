@@ -46,6 +46,9 @@ struct Running {
     logits: Vec<f32>,
 }
 
+/// What a text needs beside its tokens: its cache, and the logits that follow it.
+type Memory = (DecodeState, Vec<f32>);
+
 /// A text and the token after it.
 struct Next {
     logprob: f64,
@@ -102,7 +105,7 @@ impl Generator<'_> {
             logits: logits.to_vec(),
         }];
         // Those whose text was given up.
-        let mut spare: Vec<(DecodeState, Vec<f32>)> = Vec::new();
+        let mut spare: Vec<Memory> = Vec::new();
         let mut finished: Vec<Beam> = Vec::new();
         for length in 1..=most {
             let normalised = |logprob: f64| logprob / (length as f64).powf(options.length_penalty.into());
@@ -171,10 +174,10 @@ impl Generator<'_> {
         &self,
         running: Vec<Running>,
         goes_on: Vec<Next>,
-        spare: &mut Vec<(DecodeState, Vec<f32>)>,
+        spare: &mut Vec<Memory>,
         capacity: usize,
     ) -> Result<Vec<Running>, Error> {
-        let mut parents: Vec<(Vec<u32>, Option<(DecodeState, Vec<f32>)>)> = running
+        let mut parents: Vec<(Vec<u32>, Option<Memory>)> = running
             .into_iter()
             .map(|beam| (beam.ids, Some((beam.state, beam.logits))))
             .collect();

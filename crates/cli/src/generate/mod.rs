@@ -1,9 +1,11 @@
 //! `foretoken generate [PROMPT]`
 
+mod beams;
 mod sampling;
 
 use crate::Usage;
 use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
+use beams::BeamFlags;
 use clap::Args;
 use foretoken::formats::json;
 use foretoken::{GenerateOptions, Grammar, Stopped, Text, Writer};
@@ -64,6 +66,8 @@ pub(crate) struct Generate {
     grammar: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingFlags,
+    #[command(flatten)]
+    beam_flags: BeamFlags,
 }
 
 /// The largest schema or grammar that is read.
@@ -93,6 +97,9 @@ impl Generate {
             && let Some(error) = writer.use_prompt_cache(&gpt, path)?
         {
             say_error(&format!("{} {error}", paint_warning("warning:")));
+        }
+        if let Some(beams) = self.beam_flags.beams() {
+            return self.search(&mut writer, &prompt, beams);
         }
         for index in 0..self.n {
             options.index = index;
@@ -166,14 +173,7 @@ impl Generate {
             return Err(error.into());
         }
         writeln!(out)?;
-        if text.dropped_tokens > 0 {
-            // What was left fills the context.
-            let (warning, context) = (paint_warning("warning:"), text.prompt_tokens);
-            say_error(&format!(
-                "{warning} the prompt is longer than the context of {context} tokens: its first {} were left out",
-                text.dropped_tokens
-            ));
-        }
+        say_dropped(&text);
         if options.grammar.is_some() && text.stopped != Stopped::EndOfText {
             say_error(&format!(
                 "{} the text ended before it matched ({}): raise --max-tokens",
@@ -202,25 +202,42 @@ impl Generate {
             true
         })?;
         let seconds = begun.elapsed().as_secs_f64();
-        let object = serde_json::json!({
-            "index": options.index,
-            "prompt": prompt,
-            "text": written,
-            "ids": text.ids,
-            "prompt_tokens": text.prompt_tokens,
-            "cached_tokens": text.cached_tokens,
-            "dropped_tokens": text.dropped_tokens,
-            "tokens": text.ids.len(),
-            "stopped": reason(&text.stopped),
-            "proposed_tokens": text.speculated.proposed,
-            "accepted_tokens": text.speculated.accepted,
-            "seed": options.seed,
-            "time_s": seconds,
-            "tokens_per_s": text.ids.len() as f64 / seconds,
-        });
+        let mut object = text_object(options.index as usize, prompt, &written, &text, seconds);
+        object["seed"] = options.seed.into();
+        object["proposed_tokens"] = text.speculated.proposed.into();
+        object["accepted_tokens"] = text.speculated.accepted.into();
         writeln!(std::io::stdout().lock(), "{object}")?;
         Ok(())
     }
+}
+
+/// Warns of a prompt that did not fit.
+fn say_dropped(text: &Text) {
+    if text.dropped_tokens > 0 {
+        // What was left fills the context.
+        let (warning, context) = (paint_warning("warning:"), text.prompt_tokens);
+        say_error(&format!(
+            "{warning} the prompt is longer than the context of {context} tokens: its first {} were left out",
+            text.dropped_tokens
+        ));
+    }
+}
+
+/// What `--json` tells of a text, however it was made.
+fn text_object(index: usize, prompt: &str, written: &str, text: &Text, seconds: f64) -> serde_json::Value {
+    serde_json::json!({
+        "index": index,
+        "prompt": prompt,
+        "text": written,
+        "ids": text.ids,
+        "prompt_tokens": text.prompt_tokens,
+        "cached_tokens": text.cached_tokens,
+        "dropped_tokens": text.dropped_tokens,
+        "tokens": text.ids.len(),
+        "stopped": reason(&text.stopped),
+        "time_s": seconds,
+        "tokens_per_s": text.ids.len() as f64 / seconds,
+    })
 }
 
 /// What guessing brought, where there was some.

@@ -175,3 +175,33 @@ fn a_prompt_cache_is_read_the_next_time() {
     assert!(err.contains("warning:") && err.contains("notes.txt"), "{err}");
     assert_eq!(std::fs::read(place.path("notes.txt")).unwrap(), b"mine");
 }
+
+#[test]
+fn beams_give_the_likeliest_texts() {
+    let place = trained();
+    let (out, err) = generate(&place, &["--max-tokens", "20", "--json", "Mina"]);
+    assert!(object(&out).contains_key("seed") && err.is_empty());
+    let found = |flags: &str| {
+        let command = format!("generate --model run --beams 4 --max-tokens 20 {flags} Mina");
+        place.ok(&command)
+    };
+    let lines: Vec<_> = found("--json -n 4").lines().map(object).collect();
+    let scores: Vec<f64> = lines.iter().map(|line| line["score"].as_f64().unwrap()).collect();
+    assert!(
+        scores.len() == 4 && scores.windows(2).all(|w| w[0] >= w[1]),
+        "{scores:?}"
+    );
+    let best = lines[0]["text"].as_str().unwrap();
+    assert_eq!(found(""), format!("Mina{best}\n"));
+    assert_eq!(found("--threads 1 --json -n 2").lines().count(), 2);
+    for (flags, part) in [
+        (&["--beams", "1"][..], "`beams` is 1: expected 2 to 64"),
+        (&["--beams", "2", "-n", "3"], "gives at most 2 texts"),
+        (&["--beams", "2", "--temperature", "1"], "cannot be used with"),
+        (&["--beams", "2", "--regex", "a"], "cannot be used with"),
+        (&["--length-penalty", "2"], "--beams"),
+    ] {
+        let (code, error) = refused(&place, flags);
+        assert!(code == Some(2) && error.contains(part), "{flags:?}: {code:?} {error}");
+    }
+}
