@@ -36,7 +36,7 @@ enum Command {
     /// Train a model on text
     Train(Box<train::Train>),
     /// Write text with a model
-    Generate(generate::Generate),
+    Generate(Box<generate::Generate>),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
     /// Train a tokenizer, or turn text into token ids and back
@@ -107,7 +107,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
     use foretoken::train::Error as Train;
     use foretoken::{Error as Open, generate, model, text};
     let sizes = |error: &model::Error| matches!(error, model::Error::Config { .. } | model::Error::Batch { .. });
-    let sampling = |error: &generate::Error| matches!(error, generate::Error::Sampling { .. });
+    let sampling =
+        |error: &generate::Error| matches!(error, generate::Error::Sampling { .. } | generate::Error::Bias { .. });
     let vocabulary = |error: &text::Error| matches!(error, text::Error::VocabularySize { .. });
     // A transparent error is not among its own causes: it is looked for in the enum around it.
     let train = |error: &Train| match error {

@@ -38,6 +38,7 @@ fn main() -> Result<(), Error> {
         max_tokens: tokens + 1,
         end: vec![],
         vocab_size: usize::MAX,
+        speculate: 0,
     };
     let mut generator = Generator::new(&*model, &pool, &weights)?;
     let (mut prefill, mut decode, mut ids) = (vec![], vec![], vec![]);

@@ -73,6 +73,7 @@ fn greedy(gpt: &Gpt, ids: &[u32]) -> Result<Vec<u32>, Box<dyn Error>> {
         max_tokens: GREEDY.min(room),
         end: vec![gpt.tokenizer().eos_id()],
         vocab_size: usize::MAX,
+        speculate: 0,
     };
     let tokens = generator.sample(&options, 0)?;
     Ok(tokens

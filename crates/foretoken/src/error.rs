@@ -54,6 +54,22 @@ pub enum Error {
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,
+    /// A grammar that no text can be held to.
+    #[error("the {what} cannot be used: {message}")]
+    Grammar {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A prompt cache that is of no use.
+    #[error("prompt cache {}: {reason}", .path.display())]
+    PromptCache {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what becomes of it.
+        reason: &'static str,
+    },
     /// The machine.
     #[error("{0}")]
     Machine(String),

@@ -21,16 +21,19 @@
 
 mod error;
 mod gpt;
+mod grammar;
 mod locate;
+mod prompt_cache;
 mod score;
 mod stop;
 mod write;
 
 pub use error::Error;
 pub use gpt::{Gpt, open, open_tokenizer, open_with};
+pub use grammar::Grammar;
 pub use locate::{is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};
-pub use write::{GenerateOptions, Stopped, Text, Writer, write};
+pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;
 pub use foretoken_generate as generate;

@@ -1,11 +1,15 @@
 //! Generation with text at both ends.
 
 use crate::error::Error;
+use crate::gpt::Gpt;
+use crate::grammar::{Grammar, Grammars};
+use crate::prompt_cache::{self, Found};
 use crate::stop::StopStrings;
-use foretoken_generate::{Finish, Generator, Options, Prompt, Sampling};
+use foretoken_generate::{Beam, BeamOptions, Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
 use foretoken_model::Model;
 use foretoken_text::Tokenizer;
+use std::path::Path;
 
 /// How a text is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +24,12 @@ pub struct GenerateOptions {
     pub max_tokens: usize,
     /// Strings that end the text; they are not part of it.
     pub stop: Vec<String>,
+    /// What the text must match, the prompt not counted. A text that ends for another reason than
+    /// [`Stopped::EndOfText`] may be the beginning of one that matches.
+    pub grammar: Option<Grammar>,
+    /// Tokens that are guessed at most from what the text said before; 0 = off. It changes no text, only how fast it comes;
+    /// see [`Options::speculate`].
+    pub speculate: usize,
 }
 
 impl Default for GenerateOptions {
@@ -34,6 +44,8 @@ impl Default for GenerateOptions {
             index: 0,
             max_tokens: 256,
             stop: Vec::new(),
+            grammar: None,
+            speculate: 0,
         }
     }
 }
@@ -56,12 +68,27 @@ pub enum Stopped {
 pub struct Text {
     /// Tokens of the prompt that the model read.
     pub prompt_tokens: usize,
+    /// Tokens of the prompt that came out of a prompt cache.
+    pub cached_tokens: usize,
     /// Tokens of the prompt that did not fit the context, cut from its beginning.
     pub dropped_tokens: usize,
     /// Tokens generated, the end token not among them.
     pub ids: Vec<u32>,
     /// Why it ended.
     pub stopped: Stopped,
+    /// What guessing brought.
+    pub speculated: Speculated,
+}
+
+/// A text that beam search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeamText {
+    /// The text.
+    pub text: String,
+    /// Its log-probability divided by its length to the power of the length penalty.
+    pub score: f64,
+    /// In numbers.
+    pub told: Text,
 }
 
 /// Writes the text that follows a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its weights.
@@ -87,6 +114,8 @@ pub struct Writer<'a> {
     prompt: Vec<u32>,
     /// What became of the prompt, once it was read.
     read: Option<Prompt>,
+    /// Made when the first grammar comes.
+    grammars: Option<Grammars>,
 }
 
 impl<'a> Writer<'a> {
@@ -105,6 +134,86 @@ impl<'a> Writer<'a> {
             tokenizer,
             prompt: tokenizer.encode(prompt),
             read: None,
+            grammars: None,
+        })
+    }
+
+    /// Reads the prompt now, with the help of a file that keeps what the prompt before it left behind, and keeps this one's
+    /// there. Not a bit of any text differs. The same prompt is not read at all; of another, what it shares with the kept
+    /// one is not, in steps of the model's chunk (256 tokens). `gpt` is the model the writer was made of.
+    ///
+    /// A file that is damaged, of another model or cannot be written is no error: the prompt is read without it, and the
+    /// reason is returned. A file that is no prompt cache is never replaced.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn use_prompt_cache(&mut self, gpt: &Gpt, path: &Path) -> Result<Option<Error>, Error> {
+        let model = prompt_cache::fingerprint(gpt);
+        let shape = |tokens| self.generator.cache_shape(tokens);
+        let found = prompt_cache::load(path, &model, shape, gpt.model().dims().vocab_size);
+        let (cache, mut warning, replace) = match found {
+            Found::Nothing => (None, None, true),
+            Found::Cache(cache) => (Some(cache), None, true),
+            Found::Useless(error) => (None, Some(error), true),
+            Found::Foreign(error) => (None, Some(error), false),
+        };
+        let end = self.tokenizer.eos_id();
+        let read = self.generator.prompt_from(&self.prompt, Some(end), cache.as_ref())?;
+        self.read = Some(read);
+        if replace
+            && read.cached < read.used
+            && let Some(cache) = self.generator.prompt_cache()
+        {
+            let shape = self.generator.cache_shape(cache.ids.len());
+            if let Err(error) = prompt_cache::save(path, &model, &cache, shape) {
+                warning.get_or_insert(error);
+            }
+        }
+        Ok(warning)
+    }
+
+    /// The best texts after the prompt, as many as `beams` or fewer, the best first; see [`Generator::beam_search`]. Nothing
+    /// comes before the search is over.
+    ///
+    /// # Errors
+    /// Options that mean nothing, no memory.
+    pub fn beam_search(
+        &mut self,
+        beams: usize,
+        length_penalty: f32,
+        max_tokens: usize,
+    ) -> Result<Vec<BeamText>, Error> {
+        let read = self.read()?;
+        let found = self.generator.beam_search(&BeamOptions {
+            beams,
+            length_penalty,
+            max_tokens,
+            end: vec![self.tokenizer.eos_id()],
+            vocab_size: self.tokenizer.vocab_size(),
+        })?;
+        let told = |beam: Beam| {
+            Ok(BeamText {
+                text: self.tokenizer.decode(&beam.ids)?,
+                score: beam.score,
+                told: Text {
+                    prompt_tokens: read.used,
+                    cached_tokens: read.cached,
+                    dropped_tokens: read.dropped,
+                    ids: beam.ids,
+                    stopped: stopped(Some(beam.finish)),
+                    speculated: Speculated::default(),
+                },
+            })
+        };
+        found.into_iter().map(told).collect()
+    }
+
+    /// Reads the prompt, unless it was read.
+    fn read(&mut self) -> Result<Prompt, Error> {
+        let begin = Some(self.tokenizer.eos_id());
+        Ok(match self.read {
+            Some(read) => read,
+            None => *self.read.insert(self.generator.prompt(&self.prompt, begin)?),
         })
     }
 
@@ -112,21 +221,33 @@ impl<'a> Writer<'a> {
     /// were written before it or not.
     ///
     /// # Errors
-    /// Options that mean nothing, no memory.
+    /// Options that mean nothing, a grammar that no text can be held to, no memory.
     pub fn write(&mut self, options: &GenerateOptions, mut on_text: impl FnMut(&str) -> bool) -> Result<Text, Error> {
         let end = self.tokenizer.eos_id();
-        let read = match self.read {
-            Some(read) => read,
-            None => *self.read.insert(self.generator.prompt(&self.prompt, Some(end))?),
+        // Before the prompt is read: what is wrong with it is said at once.
+        let mut constraint = match &options.grammar {
+            None => None,
+            Some(grammar) => {
+                let grammars = match &mut self.grammars {
+                    Some(grammars) => grammars,
+                    none => none.insert(Grammars::new(self.tokenizer)?),
+                };
+                Some(grammars.constraint(grammar)?)
+            }
         };
+        let read = self.read()?;
         let draw = Options {
-            sampling: options.sampling,
+            sampling: options.sampling.clone(),
             seed: options.seed,
             max_tokens: options.max_tokens,
             end: vec![end],
             vocab_size: self.tokenizer.vocab_size(),
+            speculate: options.speculate,
         };
         let mut tokens = self.generator.sample(&draw, options.index)?;
+        if let Some(constraint) = &mut constraint {
+            tokens = tokens.constrained(constraint);
+        }
         let (mut decoder, mut stops) = (self.tokenizer.stream(), StopStrings::new(&options.stop));
         let mut ids = Vec::new();
         let mut stopped = None;
@@ -143,10 +264,7 @@ impl<'a> Writer<'a> {
                 break;
             }
         }
-        let mut stopped = stopped.unwrap_or(match tokens.finish() {
-            Some(Finish::End(_)) => Stopped::EndOfText,
-            _ => Stopped::MaxTokens,
-        });
+        let mut stopped = stopped.unwrap_or_else(|| self::stopped(tokens.finish()));
         if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
             let (text, found) = stops.push(&decoder.finish());
             let rest = if found { text } else { text + &stops.finish() };
@@ -159,10 +277,19 @@ impl<'a> Writer<'a> {
         }
         Ok(Text {
             prompt_tokens: read.used,
+            cached_tokens: read.cached,
             dropped_tokens: read.dropped,
             ids,
             stopped,
+            speculated: tokens.speculated(),
         })
+    }
+}
+
+fn stopped(finish: Option<Finish>) -> Stopped {
+    match finish {
+        Some(Finish::End(_) | Finish::Complete) => Stopped::EndOfText,
+        _ => Stopped::MaxTokens,
     }
 }
 

@@ -6,7 +6,7 @@
 //! and do nothing else. It is measured between the rounds, since machines drift. Medians are printed, and the best
 //! of each, which a busy machine disturbs least.
 
-use foretoken_generate::{Generator, Options, Sampler, Sampling};
+use foretoken_generate::{Context, Generator, Options, Sampler, Sampling};
 use foretoken_kernels::{Pool, sum_of_squares};
 use foretoken_model::{Model, gpt2::Gpt2, init, registry::Preset};
 use std::time::Instant;
@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_tokens: TOKENS + 1,
         end: vec![],
         vocab_size: usize::MAX,
+        speculate: 0,
     };
     let mut generator = Generator::new(&model, &pool, &weights)?;
     let (mut prefill, mut decode, mut read) = (vec![], vec![], vec![]);
@@ -82,22 +83,27 @@ fn sampling(pool: &Pool, v: usize, history: &[u32], token: f64) -> Result<(), Bo
         top_k: 50,
         top_p: 0.95,
         repetition_penalty: 1.1,
-        ..plain
+        ..plain.clone()
     };
-    let nucleus = Sampling { top_p: 0.95, ..plain };
+    let nucleus = Sampling {
+        top_p: 0.95,
+        ..plain.clone()
+    };
     // Logits as a trained model's: a few tokens far above the rest; and as an untrained one's: nearly flat.
     let wave = |scale: f32| -> Vec<f32> { (0..v).map(|i| (i as f32 * 1.7).sin().powi(9) * scale).collect() };
     for (shape, logits) in [("sharp", wave(14.0)), ("flat", wave(0.5))] {
         for (what, sampling) in [
             ("greedy", Sampling::greedy()),
-            ("no filter", plain),
-            ("top-k, top-p, penalty", usual),
-            ("top-p alone", nucleus),
+            ("no filter", plain.clone()),
+            ("top-k, top-p, penalty", usual.clone()),
+            ("top-p alone", nucleus.clone()),
         ] {
             let mut sampler = Sampler::new(sampling, 1, 0)?;
             let mut times = vec![];
             for _ in 0..50 {
-                times.push(time(|| sampler.sample(pool, &logits, history).map(drop))?);
+                times.push(time(|| {
+                    sampler.sample(pool, &logits, &Context::prompt(history)).map(drop)
+                })?);
             }
             let median = median(&mut times);
             println!(

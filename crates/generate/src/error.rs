@@ -27,6 +27,14 @@ pub enum Error {
         /// V.
         vocab_size: usize,
     },
+    /// A logit bias names an id that the model has no row for.
+    #[error("logit bias: token {id} is not in the vocabulary of {vocab_size}")]
+    Bias {
+        /// The id.
+        id: u32,
+        /// V.
+        vocab_size: usize,
+    },
     /// Nothing to predict from: the prompt has no token, and no token to begin with was named.
     #[error("the prompt is empty: give at least one token, or name the token a text begins with")]
     EmptyPrompt,
@@ -41,12 +49,17 @@ pub enum Error {
         /// The logit.
         found: f32,
     },
-    /// Every logit is -inf: all tokens are forbidden.
-    #[error("no token is left to choose from: all {vocab_size} logits are -inf")]
+    /// Every logit is -inf: the model, the logit bias and the constraint together forbid all tokens.
+    #[error(
+        "no token is left to choose from: all {vocab_size} logits are -inf, by the model, the logit bias or the constraint"
+    )]
     NoCandidate {
         /// V.
         vocab_size: usize,
     },
+    /// A constraint cannot say how a text goes on.
+    #[error("{0}")]
+    Constraint(String),
     /// The model could not get its memory.
     #[error(transparent)]
     Model(#[from] foretoken_model::Error),

@@ -1,10 +1,13 @@
 //! A prompt, and the texts that follow it.
 
+use crate::constraint::{Constraint, TokenSet};
 use crate::error::Error;
-use crate::sampler::{Sampler, Token, check_ids};
+use crate::lookup::propose;
+use crate::sampler::{Context, Sampler, Token, check_ids};
 use crate::sampling::Sampling;
 use foretoken_kernels::Pool;
-use foretoken_model::{DecodeState, Model};
+use foretoken_model::{DecodeState, KeyValues, Model};
+use std::collections::VecDeque;
 
 /// What is generated, and where it ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +22,22 @@ pub struct Options {
     pub end: Vec<u32>,
     /// Tokens are drawn below this id: the tokeniser's size, which a padded embedding exceeds.
     pub vocab_size: usize,
+    /// Tokens that are guessed at most from what the text said before, and read together with the last one; 0 = off. It
+    /// changes no text, only how fast it comes: a guess counts where it is what would have been drawn, and the model's
+    /// numbers are the same to the bit. At most [`MAX_SPECULATE`].
+    pub speculate: usize,
+}
+
+/// The largest [`Options::speculate`]: its logits are kept, (1 + 64) V floats.
+pub const MAX_SPECULATE: usize = 64;
+
+/// What guessing brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speculated {
+    /// Tokens guessed and read.
+    pub proposed: usize,
+    /// Those that came true.
+    pub accepted: usize,
 }
 
 /// What became of a prompt.
@@ -28,6 +47,19 @@ pub struct Prompt {
     pub used: usize,
     /// Tokens before them that did not fit its context.
     pub dropped: usize,
+    /// Tokens of `used` that came out of a [`PromptCache`].
+    pub cached: usize,
+}
+
+/// A prompt that was read, to be kept for the next time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptCache {
+    /// Its tokens.
+    pub ids: Vec<u32>,
+    /// What they left behind.
+    pub key_values: KeyValues,
+    /// The logits (V) that follow the last.
+    pub logits: Vec<f32>,
 }
 
 /// Why a text ended.
@@ -35,6 +67,8 @@ pub struct Prompt {
 pub enum Finish {
     /// The model gave this end token.
     End(u32),
+    /// The constraint was met, and nothing could follow.
+    Complete,
     /// [`Options::max_tokens`] was reached.
     MaxTokens,
 }
@@ -57,7 +91,7 @@ pub enum Finish {
 /// let (pool, weights) = (Pool::new(1)?, init(model.params(), 42)?);
 /// let mut generator = Generator::new(&*model, &pool, &weights)?;
 /// generator.prompt(&[1, 2, 3], None)?;
-/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![], vocab_size: 11 };
+/// let options = Options { sampling: Sampling::default(), seed: 42, max_tokens: 20, end: vec![], vocab_size: 11, speculate: 0 };
 /// for index in 0..2 {
 ///     let ids: Vec<u32> = generator.sample(&options, index)?.map(|token| Ok(token?.id)).collect::<Result<_, foretoken_generate::Error>>()?;
 ///     assert_eq!(ids.len(), 20); // more than the context of 8
@@ -74,7 +108,13 @@ pub struct Generator<'a> {
     ids: Vec<u32>,
     prompt: usize,
     prompt_logits: Vec<f32>,
+    /// Rows (V): what follows the last of `ids`, behind it what follows each token that was guessed.
     logits: Vec<f32>,
+    /// The row of `logits` that counts.
+    row: usize,
+    /// Tokens that the model has read behind `ids`: guesses that no draw has met yet.
+    ahead: VecDeque<u32>,
+    draft: Vec<u32>,
     /// Whether the state still begins with the prompt's keys and values.
     holds_prompt: bool,
     tokens_read: u64,
@@ -98,6 +138,9 @@ impl<'a> Generator<'a> {
             prompt: 0,
             prompt_logits: vec![0.0; dims.vocab_size],
             logits: vec![0.0; dims.vocab_size],
+            row: 0,
+            ahead: VecDeque::new(),
+            draft: Vec::new(),
             holds_prompt: false,
             tokens_read: 0,
         })
@@ -109,6 +152,24 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// [`Error::Token`] where an id is not below V, [`Error::EmptyPrompt`] where there is neither a token nor `begin`.
     pub fn prompt(&mut self, ids: &[u32], begin: Option<u32>) -> Result<Prompt, Error> {
+        self.prompt_from(ids, begin, None)
+    }
+
+    /// [`Generator::prompt`] that takes from `cache` what it shares with it: all of the same prompt, otherwise the beginning
+    /// that both have, cut so that every bit is what it is without the cache ([`DecodeState::resumable`]).
+    ///
+    /// # Errors
+    /// As [`Generator::prompt`].
+    ///
+    /// # Panics
+    /// Where the cache has not the sizes of this model ([`Generator::cache_shape`]). That it comes from the same weights is
+    /// the caller's to know.
+    pub fn prompt_from(
+        &mut self,
+        ids: &[u32],
+        begin: Option<u32>,
+        cache: Option<&PromptCache>,
+    ) -> Result<Prompt, Error> {
         let ids = if ids.is_empty() { begin.as_slice() } else { ids };
         if ids.is_empty() {
             return Err(Error::EmptyPrompt);
@@ -118,11 +179,30 @@ impl<'a> Generator<'a> {
         self.ids.clear();
         self.ids.extend_from_slice(&ids[dropped..]);
         self.prompt = self.ids.len();
-        self.read_prompt();
+        let cached = self.read_prompt(cache);
         Ok(Prompt {
             used: self.prompt,
             dropped,
+            cached,
         })
+    }
+
+    /// The prompt that was read last, to be kept; `None` where a text went past the context since, or none was read.
+    pub fn prompt_cache(&mut self) -> Option<PromptCache> {
+        if !self.holds_prompt {
+            return None;
+        }
+        self.rewind().ok()?;
+        Some(PromptCache {
+            ids: self.ids.clone(),
+            key_values: self.state.key_values(),
+            logits: self.prompt_logits.clone(),
+        })
+    }
+
+    /// The sizes of the keys, and of the values, in the [`PromptCache`] of T tokens.
+    pub fn cache_shape(&self, tokens: usize) -> [usize; 3] {
+        self.state.shape(tokens)
     }
 
     /// Begins the `index`-th text after the prompt.
@@ -134,25 +214,66 @@ impl<'a> Generator<'a> {
     /// [`Error::Sampling`] where a parameter means nothing, [`Error::EmptyPrompt`] before the first
     /// [`Generator::prompt`].
     pub fn sample<'g>(&'g mut self, options: &'g Options, index: u32) -> Result<Generation<'g, 'a>, Error> {
-        let sampler = Sampler::new(options.sampling, options.seed, index)?;
-        if self.prompt == 0 {
-            return Err(Error::EmptyPrompt);
+        let sampler = Sampler::new(options.sampling.clone(), options.seed, index)?;
+        let speculate = options.speculate;
+        if speculate > MAX_SPECULATE {
+            return Err(Error::Sampling {
+                field: "speculate",
+                found: speculate as f32,
+                expected: "0 (off) to 64 tokens",
+            });
         }
-        self.ids.truncate(self.prompt);
-        if self.holds_prompt {
-            self.state.truncate(self.prompt);
-        } else {
-            self.read_prompt();
-        }
-        self.logits.copy_from_slice(&self.prompt_logits);
+        self.rewind()?;
+        self.logits.resize((1 + speculate) * self.prompt_logits.len(), 0.0);
+        self.row = 0;
+        self.logits[..self.prompt_logits.len()].copy_from_slice(&self.prompt_logits);
         Ok(Generation {
             generator: self,
             sampler,
             options,
+            constraint: None,
+            allowed: TokenSet::default(),
+            speculated: Speculated::default(),
             pending: None,
             finish: None,
             failed: false,
         })
+    }
+
+    pub(crate) fn model(&self) -> &'a dyn Model {
+        self.model
+    }
+
+    pub(crate) fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// The state after the prompt, and the logits (V) that follow it; [`Generator::rewind`] comes before.
+    pub(crate) fn prompt_state(&self) -> (&DecodeState, &[f32]) {
+        (&self.state, &self.prompt_logits)
+    }
+
+    /// Appends a token to a sequence beside the generator's own.
+    pub(crate) fn decode(&self, state: &mut DecodeState, id: u32, logits: &mut [f32]) {
+        self.model.decode(self.pool, self.weights, state, &[id], logits);
+    }
+
+    /// Forgets what came after the prompt.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`] before the first prompt.
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        if self.prompt == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        self.ids.truncate(self.prompt);
+        self.ahead.clear();
+        if self.holds_prompt {
+            self.state.truncate(self.prompt);
+        } else {
+            self.read_prompt(None);
+        }
+        Ok(())
     }
 
     /// Tokens that the model has read so far: prompts, texts, and what was read again past the context.
@@ -160,28 +281,65 @@ impl<'a> Generator<'a> {
         self.tokens_read
     }
 
-    fn read_prompt(&mut self) {
+    /// Reads the prompt, all but what the cache has of it; returns how much that is.
+    fn read_prompt(&mut self, cache: Option<&PromptCache>) -> usize {
         self.state.truncate(0);
-        let ids = &self.ids[..self.prompt];
-        self.tokens_read += ids.len() as u64;
-        self.model
-            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.prompt_logits);
         self.holds_prompt = true;
+        let ids = &self.ids[..self.prompt];
+        let mut cached = 0;
+        if let Some(cache) = cache {
+            assert_eq!(cache.logits.len(), self.prompt_logits.len(), "logits (V)");
+            let common = ids.iter().zip(&cache.ids).take_while(|(a, b)| a == b).count();
+            if common == ids.len() && common == cache.ids.len() {
+                cached = common;
+                self.prompt_logits.copy_from_slice(&cache.logits);
+            } else {
+                // The logits of the last token are not among what is kept.
+                cached = self.state.resumable(common.min(ids.len() - 1));
+            }
+            self.state.resume(&cache.key_values, cache.ids.len(), cached);
+        }
+        let rest = &ids[cached..];
+        if !rest.is_empty() {
+            self.tokens_read += rest.len() as u64;
+            let logits = &mut self.prompt_logits;
+            self.model
+                .decode(self.pool, self.weights, &mut self.state, rest, logits);
+        }
+        cached
     }
 
-    /// Appends a token; `self.logits` become those that follow it.
-    fn push(&mut self, id: u32) {
+    /// Appends a token; `self.logits` become those that follow it. Up to `guesses` tokens after it are guessed and read with
+    /// it. Returns how many were, and whether the token had been guessed.
+    fn push(&mut self, id: u32, guesses: usize) -> (usize, bool) {
         self.ids.push(id);
-        let mut new = 1;
-        if self.state.len() == self.state.capacity() {
-            self.state.truncate(0);
-            self.holds_prompt = false;
-            new = (self.state.capacity() / 2).max(1);
+        if self.ahead.pop_front_if(|guess| *guess == id).is_some() {
+            self.row += 1;
+            return (0, true);
         }
-        let ids = &self.ids[self.ids.len() - new..];
-        self.tokens_read += ids.len() as u64;
-        self.model
-            .decode(self.pool, self.weights, &mut self.state, ids, &mut self.logits);
+        self.state.truncate(self.state.len() - self.ahead.len());
+        self.ahead.clear();
+        self.row = 0;
+        let v = self.prompt_logits.len();
+        let (pool, weights, state) = (self.pool, self.weights, &mut self.state);
+        let room = state.capacity() - state.len();
+        if room == 0 {
+            state.truncate(0);
+            self.holds_prompt = false;
+            let ids = &self.ids[self.ids.len() - (state.capacity() / 2).max(1)..];
+            self.tokens_read += ids.len() as u64;
+            self.model.decode(pool, weights, state, ids, &mut self.logits[..v]);
+            return (0, false);
+        }
+        let seen = &self.ids[self.ids.len().saturating_sub(state.capacity())..];
+        propose(seen, guesses.min(room - 1), &mut self.draft);
+        let proposed = self.draft.len();
+        self.ahead.extend(&self.draft);
+        self.draft.insert(0, id);
+        self.tokens_read += self.draft.len() as u64;
+        let logits = &mut self.logits[..self.draft.len() * v];
+        self.model.decode_each(pool, weights, state, &self.draft, logits);
+        (proposed, false)
     }
 }
 
@@ -194,20 +352,89 @@ pub struct Generation<'g, 'a> {
     generator: &'g mut Generator<'a>,
     sampler: Sampler,
     options: &'g Options,
+    constraint: Option<&'g mut dyn Constraint>,
+    /// What the constraint allows.
+    allowed: TokenSet,
+    speculated: Speculated,
     /// The token that was given last: the model has not read it yet.
     pending: Option<u32>,
     finish: Option<Finish>,
     failed: bool,
 }
 
-impl Generation<'_, '_> {
+impl<'g> Generation<'g, '_> {
+    /// Holds the text to a constraint that stands at its beginning.
+    pub fn constrained(mut self, constraint: &'g mut dyn Constraint) -> Self {
+        self.constraint = Some(constraint);
+        self
+    }
+
     /// Why the text ended; `None` while it goes on, and after an error.
     pub fn finish(&self) -> Option<Finish> {
         self.finish
     }
 
+    /// What [`Options::speculate`] brought so far.
+    pub fn speculated(&self) -> Speculated {
+        self.speculated
+    }
+
     fn generated(&self) -> usize {
         self.generator.ids.len() - self.generator.prompt + usize::from(self.pending.is_some())
+    }
+
+    /// The next token, or why there is none.
+    fn step(&mut self) -> Result<Result<Token, Finish>, Error> {
+        if self
+            .constraint
+            .as_mut()
+            .is_some_and(|constraint| constraint.is_complete())
+        {
+            return Ok(Err(Finish::Complete));
+        }
+        if self.generated() >= self.options.max_tokens {
+            return Ok(Err(Finish::MaxTokens));
+        }
+        if let Some(id) = self.pending.take() {
+            // No guess is of use past the last token.
+            let left = self.options.max_tokens - self.generated() - 1;
+            let (proposed, accepted) = self
+                .generator
+                .push(id, self.options.speculate.min(left.saturating_sub(1)));
+            self.speculated.proposed += proposed;
+            self.speculated.accepted += usize::from(accepted);
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.allowed(&mut self.allowed)?;
+        }
+        let generated = self.generated();
+        let Generator {
+            ids,
+            logits,
+            row,
+            prompt_logits,
+            pool,
+            state,
+            ..
+        } = &*self.generator;
+        let v = prompt_logits.len();
+        let logits = &logits[row * v..(row + 1) * v];
+        let history = &ids[ids.len().saturating_sub(state.capacity())..];
+        let context = Context {
+            ids: history,
+            generated: generated.min(history.len()),
+            allowed: self.constraint.is_some().then_some(&self.allowed),
+        };
+        let drawn = self.options.vocab_size.min(v);
+        let token = self.sampler.sample(pool, &logits[..drawn], &context)?;
+        if self.options.end.contains(&token.id) {
+            return Ok(Err(Finish::End(token.id)));
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token.id)?;
+        }
+        self.pending = Some(token.id);
+        Ok(Ok(token))
     }
 }
 
@@ -218,30 +445,11 @@ impl Iterator for Generation<'_, '_> {
         if self.failed || self.finish.is_some() {
             return None;
         }
-        if self.generated() >= self.options.max_tokens {
-            self.finish = Some(Finish::MaxTokens);
-            return None;
-        }
-        if let Some(id) = self.pending.take() {
-            self.generator.push(id);
-        }
-        let Generator {
-            ids,
-            logits,
-            pool,
-            state,
-            ..
-        } = &*self.generator;
-        let history = &ids[ids.len().saturating_sub(state.capacity())..];
-        let drawn = self.options.vocab_size.min(logits.len());
-        match self.sampler.sample(pool, &logits[..drawn], history) {
-            Ok(token) if self.options.end.contains(&token.id) => {
-                self.finish = Some(Finish::End(token.id));
+        match self.step() {
+            Ok(Ok(token)) => Some(Ok(token)),
+            Ok(Err(finish)) => {
+                self.finish = Some(finish);
                 None
-            }
-            Ok(token) => {
-                self.pending = Some(token.id);
-                Some(Ok(token))
             }
             Err(error) => {
                 self.failed = true;

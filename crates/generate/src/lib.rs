@@ -28,6 +28,7 @@
 //!     max_tokens: 4,
 //!     end: vec![],
 //!     vocab_size: 11,
+//!     speculate: 0,
 //! };
 //! let mut text = generator.sample(&options, 0)?;
 //! for token in &mut text {
@@ -39,13 +40,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beams;
+mod constraint;
 mod error;
 mod generator;
+mod lookup;
 mod rank;
 mod sampler;
 mod sampling;
 
+pub use beams::{Beam, BeamOptions};
+pub use constraint::{Constraint, TokenSet};
 pub use error::Error;
-pub use generator::{Finish, Generation, Generator, Options, Prompt};
-pub use sampler::{Candidate, Sampler, Token};
-pub use sampling::Sampling;
+pub use generator::{Finish, Generation, Generator, MAX_SPECULATE, Options, Prompt, PromptCache, Speculated};
+pub use sampler::{Candidate, Context, Sampler, Token};
+pub use sampling::{Dry, Mirostat, Sampling, Xtc};

@@ -11,7 +11,7 @@ pub(crate) struct Rank {
 
 impl Rank {
     /// Less is likelier. Logits are not NaN here, and 0 equals -0.
-    fn order(&self, other: &Self) -> Ordering {
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
         let logits = other.logit.partial_cmp(&self.logit).unwrap_or(Ordering::Equal);
         logits.then(self.id.cmp(&other.id))
     }
@@ -57,24 +57,29 @@ pub(crate) struct Weighted {
 }
 
 /// The last of the fewest likeliest tokens that hold a share `p` of the weight of all; `None` where there is no token.
-///
-/// Selection by halves, not a sort: linear in the tokens that matter.
 pub(crate) fn nucleus(tokens: &[Weighted], p: f32, scratch: &mut Vec<Weighted>) -> Option<Rank> {
-    let sum = |tokens: &[Weighted]| tokens.iter().map(|t| f64::from(t.weight)).sum::<f64>();
-    let total = sum(tokens);
+    let total: f64 = tokens.iter().map(|t| f64::from(t.weight)).sum();
     let wanted = f64::from(p) * total;
     // All tokens below this floor together weigh less than 1 - p of the total, so the rest holds the share. This drops
     // nearly all of the vocabulary after a trained model.
     let floor = ((total - wanted) / tokens.len() as f64) as f32;
     scratch.clear();
     scratch.extend(tokens.iter().filter(|t| t.weight >= floor));
+    prefix(scratch, wanted)
+}
+
+/// The last of the fewest first tokens, by rank, that weigh `wanted` or more; `None` where there is no token. Tokens change
+/// places.
+///
+/// Selection by halves, not a sort: linear in the tokens.
+pub(crate) fn prefix(tokens: &mut [Weighted], wanted: f64) -> Option<Rank> {
     // The first `low` tokens are too few, the first `high` are enough.
-    let (mut low, mut high, mut before) = (0, scratch.len(), 0.0);
+    let (mut low, mut high, mut before) = (0, tokens.len(), 0.0);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        let part = &mut scratch[low..high];
+        let part = &mut tokens[low..high];
         part.select_nth_unstable_by(middle - low, |a, b| a.rank.order(&b.rank));
-        let half = sum(&part[..middle - low]);
+        let half: f64 = part[..middle - low].iter().map(|t| f64::from(t.weight)).sum();
         if before + half >= wanted {
             high = middle;
         } else {
@@ -82,7 +87,7 @@ pub(crate) fn nucleus(tokens: &[Weighted], p: f32, scratch: &mut Vec<Weighted>) 
             before += half;
         }
     }
-    scratch.get(low).map(|t| t.rank)
+    tokens.get(low).map(|t| t.rank)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Generation over a small model with random weights, against the full forward and against itself.
 
-use foretoken_generate::{Error, Finish, Generator, Options, Sampling, Token};
+use foretoken_generate::{Constraint, Error, Finish, Generator, Options, Sampling, Token, TokenSet};
 use foretoken_kernels::{Buffer, IGNORE_INDEX, Pool};
 use foretoken_model::{Arena, Batch, Model, Pass, init, registry};
 
@@ -27,6 +27,7 @@ fn options(sampling: Sampling, seed: u64, max_tokens: usize) -> Options {
         max_tokens,
         end: vec![],
         vocab_size: usize::MAX,
+        speculate: 0,
     }
 }
 
@@ -180,6 +181,7 @@ fn the_same_seed_gives_the_same_text_on_any_number_of_threads() {
             top_p: 0.95,
             min_p: 0.001,
             repetition_penalty: 1.1,
+            ..Sampling::default()
         },
         11,
         120,
@@ -199,7 +201,7 @@ fn the_same_seed_gives_the_same_text_on_any_number_of_threads() {
     let pool = Pool::new(1).unwrap();
     let mut generator = Generator::new(&*model, &pool, &weights).unwrap();
     generator.prompt(&some_ids(3), None).unwrap();
-    let other = options(o.sampling, 12, 120);
+    let other = options(o.sampling.clone(), 12, 120);
     assert_ne!(
         ids(&tokens(&mut generator, &other, 0)),
         ids(&tokens(&mut generator, &o, 0))
@@ -308,7 +310,7 @@ fn a_padded_vocabularys_tail_is_never_drawn() {
         temperature: 5.0,
         ..Sampling::default()
     };
-    let whole = tokens(&mut generator, &options(hot, 3, 200), 0);
+    let whole = tokens(&mut generator, &options(hot.clone(), 3, 200), 0);
     assert!(
         whole.iter().any(|token| token.id >= 40),
         "the tail is drawn where nothing forbids it"
@@ -319,4 +321,62 @@ fn a_padded_vocabularys_tail_is_never_drawn() {
         ..options(hot, 3, 200)
     };
     assert!(tokens(&mut generator, &padded, 0).iter().all(|token| token.id < 40));
+}
+
+/// Ids that rise by one to three, up to a highest; then the text is whole.
+#[derive(Debug)]
+struct Rising {
+    last: u32,
+    highest: u32,
+}
+
+impl Constraint for Rising {
+    fn allowed(&mut self, allowed: &mut TokenSet) -> Result<(), Error> {
+        *allowed = (self.last + 1..=(self.last + 3).min(self.highest)).collect();
+        Ok(())
+    }
+
+    fn accept(&mut self, id: u32) -> Result<(), Error> {
+        if !(self.last + 1..=self.last + 3).contains(&id) {
+            return Err(Error::Constraint(format!("{id} after {}", self.last)));
+        }
+        self.last = id;
+        Ok(())
+    }
+
+    fn is_complete(&mut self) -> bool {
+        self.last == self.highest
+    }
+}
+
+#[test]
+fn a_constraint_holds_for_every_token_and_ends_the_text() {
+    let (model, weights) = model(16);
+    let pool = Pool::new(1).unwrap();
+    let mut generator = Generator::new(&*model, &pool, &weights).unwrap();
+    generator.prompt(&some_ids(5), None).unwrap();
+    let hot = Sampling {
+        temperature: 3.0,
+        ..Sampling::default()
+    };
+    for sampling in [hot, Sampling::greedy()] {
+        let mut o = options(sampling, 4, 100);
+        let mut rising = Rising { last: 0, highest: 50 };
+        let mut text = generator.sample(&o, 0).unwrap().constrained(&mut rising);
+        let found: Vec<u32> = text.by_ref().map(|token| token.unwrap().id).collect();
+        assert_eq!(text.finish(), Some(Finish::Complete));
+        assert!(found.last() == Some(&50) && found[0] <= 3);
+        assert!(found.windows(2).all(|w| (1..=3).contains(&(w[1] - w[0]))), "{found:?}");
+        // A limit comes first, and what the bias forbids stays forbidden.
+        o.max_tokens = 3;
+        let mut rising = Rising { last: 0, highest: 50 };
+        let mut text = generator.sample(&o, 0).unwrap().constrained(&mut rising);
+        assert_eq!(text.by_ref().count(), 3);
+        assert_eq!(text.finish(), Some(Finish::MaxTokens));
+        o.sampling.logit_bias = (1..4).map(|id| (id, -100.0)).collect();
+        let mut rising = Rising { last: 0, highest: 50 };
+        let mut text = generator.sample(&o, 0).unwrap().constrained(&mut rising);
+        assert!(matches!(text.next(), Some(Err(Error::NoCandidate { .. }))));
+        assert!(text.next().is_none() && text.finish().is_none());
+    }
 }

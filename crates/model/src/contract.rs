@@ -112,6 +112,19 @@ pub struct DecodeState {
     pub(crate) capacity: usize,
     /// Floats a token takes in one layer of one cache.
     pub(crate) width: usize,
+    /// Heads of all layers: each keeps its keys, and its values, one behind the other.
+    pub(crate) heads: usize,
+    /// Tokens that [`Model::decode`] takes through the layers together.
+    pub(crate) chunk: usize,
+}
+
+/// The keys and values of a sequence's first tokens, taken out of a [`DecodeState`]: each (heads of all layers, T, dh).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyValues {
+    /// Keys.
+    pub keys: Vec<f32>,
+    /// Values.
+    pub values: Vec<f32>,
 }
 
 impl DecodeState {
@@ -136,6 +149,69 @@ impl DecodeState {
     /// Where fewer were seen.
     pub fn truncate(&mut self, len: usize) {
         assert!(len <= self.len, "{len} of {} tokens", self.len);
+        self.len = len;
+    }
+
+    /// The sizes of [`KeyValues`] of T tokens: (heads of all layers, T, dh).
+    pub fn shape(&self, tokens: usize) -> [usize; 3] {
+        [self.heads, tokens, self.keys.len() / (self.heads * self.capacity)]
+    }
+
+    /// A copy of what all tokens left behind.
+    pub fn key_values(&self) -> KeyValues {
+        let [_, len, dh] = self.shape(self.len);
+        let copy = |cache: &[f32]| -> Vec<f32> {
+            let lines = cache.chunks_exact(self.capacity * dh);
+            lines.flat_map(|line| &line[..len * dh]).copied().collect()
+        };
+        KeyValues {
+            keys: copy(&self.keys),
+            values: copy(&self.values),
+        }
+    }
+
+    /// Becomes the state of another sequence of the same model, whatever the capacities.
+    ///
+    /// # Panics
+    /// Where the other has seen more tokens than fit.
+    pub fn copy_from(&mut self, other: &Self) {
+        let [_, len, dh] = other.shape(other.len);
+        assert!(len <= self.capacity, "{len} tokens of a capacity of {}", self.capacity);
+        for (cache, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
+            let lines = cache.chunks_exact_mut(self.capacity * dh);
+            for (line, from) in lines.zip(from.chunks_exact(other.capacity * dh)) {
+                line[..len * dh].copy_from_slice(&from[..len * dh]);
+            }
+        }
+        self.len = len;
+    }
+
+    /// How many of a sequence's first `common` tokens may come from [`KeyValues`] of another that begins with them, if
+    /// [`Model::decode`] of the others shall give the bits that it gives for the whole: tokens go through the layers in
+    /// chunks, and in other chunks sums are rounded otherwise.
+    pub fn resumable(&self, common: usize) -> usize {
+        common / self.chunk * self.chunk
+    }
+
+    /// Becomes the state after the first `len` of the `tokens` tokens that `from` holds.
+    ///
+    /// # Panics
+    /// Where `from` is not of [`DecodeState::shape`], or `len` is more than it holds or more than fit.
+    pub fn resume(&mut self, from: &KeyValues, tokens: usize, len: usize) {
+        let [heads, _, dh] = self.shape(tokens);
+        let floats = heads * tokens * dh;
+        assert_eq!(
+            (from.keys.len(), from.values.len()),
+            (floats, floats),
+            "keys and values of {tokens} tokens"
+        );
+        assert!(len <= tokens && len <= self.capacity, "{len} of {tokens} tokens");
+        for (cache, from) in [(&mut self.keys, &from.keys), (&mut self.values, &from.values)] {
+            let lines = cache.chunks_exact_mut(self.capacity * dh);
+            for (line, from) in lines.zip(from.chunks_exact((tokens * dh).max(1))) {
+                line[..len * dh].copy_from_slice(&from[..len * dh]);
+            }
+        }
         self.len = len;
     }
 }
@@ -188,6 +264,10 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
     fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
+
+    /// Appends `ids` and gives the logits (T,V) that follow each of them: to the bit those of T calls of
+    /// [`Model::decode`] with one token each, so that guessed tokens can be verified together and none changes a text.
+    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
 
     /// The memory of [`Model::decode_state`], before it is spent.
     fn decode_plan(&self, capacity: usize) -> DecodePlan;

@@ -38,7 +38,7 @@ pub mod sizes;
 mod walk;
 
 pub use arena::{Arena, Plan, Slot};
-pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
+pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, KeyValues, Model, Pass, Recompute, Scratch};
 pub use error::{Error, human_bytes};
 pub use files::{load, tensors};
 pub use lanes::{Lanes, lanes_of};

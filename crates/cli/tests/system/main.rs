@@ -9,3 +9,4 @@ mod fallback;
 mod generate;
 mod memory;
 mod same_bits;
+mod sampling;

@@ -13,6 +13,10 @@ use foretoken_kernels::{
 /// Tokens of a prompt that go through the layers together; bounds the working memory.
 const CHUNK: usize = 256;
 
+/// Tokens that go through the layers together and still get the bits they get alone: the few-row products and the attention
+/// of single queries treat each row for itself. With more, the tiled attention begins.
+const EACH: usize = 7;
+
 /// Working memory for up to `rows` new tokens.
 struct Work<T> {
     x: T,
@@ -94,6 +98,8 @@ pub(super) fn state(model: &Gpt2, capacity: usize) -> Result<DecodeState, Error>
         len: 0,
         capacity,
         width: dims.n_embd,
+        heads: dims.n_layer * dims.n_head,
+        chunk: CHUNK.min(capacity),
     })
 }
 
@@ -105,30 +111,44 @@ pub(super) fn decode(
     ids: &[u32],
     logits: &mut [f32],
 ) {
-    let capacity = state.capacity;
-    assert!(!ids.is_empty(), "at least one token");
-    assert!(
-        state.len + ids.len() <= capacity,
-        "{} tokens and {} more of a capacity of {capacity}",
-        state.len,
-        ids.len()
-    );
-    let chunks = ids.chunks(CHUNK.min(capacity));
+    check_room(state, ids);
+    let chunks = ids.chunks(CHUNK.min(state.capacity));
     let last = chunks.len() - 1;
     for (i, chunk) in chunks.enumerate() {
-        extend(model, pool, w, state, chunk, (i == last).then_some(&mut *logits));
+        let rows = if i == last { &mut *logits } else { &mut [] };
+        extend(model, pool, w, state, chunk, rows);
     }
 }
 
-/// Appends one chunk; logits only where they are wanted.
-fn extend(
+pub(super) fn decode_each(
     model: &Gpt2,
     pool: &Pool,
     w: &Params<&[f32]>,
     state: &mut DecodeState,
     ids: &[u32],
-    logits: Option<&mut [f32]>,
+    logits: &mut [f32],
 ) {
+    check_room(state, ids);
+    let v = model.dims.vocab_size;
+    assert_eq!(logits.len(), ids.len() * v, "logits (T,V) of {} tokens", ids.len());
+    for (ids, logits) in ids.chunks(EACH).zip(logits.chunks_mut(EACH * v)) {
+        extend(model, pool, w, state, ids, logits);
+    }
+}
+
+fn check_room(state: &DecodeState, ids: &[u32]) {
+    assert!(!ids.is_empty(), "at least one token");
+    assert!(
+        state.len + ids.len() <= state.capacity,
+        "{} tokens and {} more of a capacity of {}",
+        state.len,
+        ids.len(),
+        state.capacity
+    );
+}
+
+/// Appends one chunk and gives the logits that follow its last tokens, as many as there are rows (V) of logits.
+fn extend(model: &Gpt2, pool: &Pool, w: &Params<&[f32]>, state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
     let (t, past) = (ids.len(), state.len);
     let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.layer_norm_epsilon);
     let attention = AttentionDims {
@@ -161,19 +181,12 @@ fn extend(
         linear_gelu(pool, gelu, fc, normed, w.c_fc_weight, w.c_fc_bias);
         linear_residual(pool, x, mid, gelu, w.mlp_c_proj_weight, w.mlp_c_proj_bias);
     }
-    if let Some(logits) = logits {
-        let last = &x[(t - 1) * d..];
-        let normed = &mut normed[..d];
-        layernorm_forward(
-            pool,
-            normed,
-            &mut mean[..1],
-            &mut rstd[..1],
-            last,
-            w.ln_f_weight,
-            w.ln_f_bias,
-            eps,
-        );
+    let wanted = logits.len() / model.dims.vocab_size;
+    if wanted > 0 {
+        let last = &x[(t - wanted) * d..];
+        let normed = &mut normed[..wanted * d];
+        let (mean, rstd) = (&mut mean[..wanted], &mut rstd[..wanted]);
+        layernorm_forward(pool, normed, mean, rstd, last, w.ln_f_weight, w.ln_f_bias, eps);
         matvec_transposed(pool, logits, normed, w.wte, d);
     }
     state.len += t;

@@ -161,6 +161,10 @@ impl Model for Gpt2 {
         decode::decode(self, pool, &self.weights(weights), state, ids, logits);
     }
 
+    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
+        decode::decode_each(self, pool, &self.weights(weights), state, ids, logits);
+    }
+
     fn decode_plan(&self, capacity: usize) -> DecodePlan {
         decode::memory(self, capacity)
     }
