@@ -40,6 +40,7 @@ mod matmul;
 mod matvec;
 mod peak;
 mod pool;
+mod profile;
 mod random;
 mod simd;
 mod softmax;
@@ -70,6 +71,7 @@ pub use matmul::{
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
+pub use profile::{Limits, OpTime};
 pub use random::{Stream, philox4x32};
 pub use softmax::softmax_weights;
 pub use sums::{add_in_place, zero};

@@ -26,6 +26,7 @@ pub fn attention_backward(
 ) {
     let AttentionDims { b, t, h, .. } = dims;
     let d = dims.d();
+    let _timed = pool.timed("attention_backward", dims.sizes(), backward_work);
     assert_eq!((qkv.len(), dqkv.len()), (b * t * 3 * d, b * t * 3 * d), "{dims:?}");
     assert_eq!(
         (out.len(), dout.len(), lse.len()),
@@ -43,6 +44,11 @@ pub fn attention_backward(
     pool.run_with_scratch(b * h, attention_backward_scratch(dims), |bh, scratch| {
         backward_head(pool.isa(), &dqkv, &saved, dims, bh, scratch);
     });
+}
+
+/// Flops and bytes of (B, T, h, dh): five products over the triangle; qkv, out, dout and lse in, dqkv out.
+fn backward_work([b, t, h, dh]: [u64; 4]) -> (u64, u64) {
+    (5 * b * h * dh * t * (t + 1), 4 * b * t * h * (8 * dh + 1))
 }
 
 struct Saved<'a> {

@@ -46,6 +46,10 @@ impl AttentionDims {
         self.h * self.dh
     }
 
+    fn sizes(&self) -> [usize; 4] {
+        [self.b, self.t, self.h, self.dh]
+    }
+
     fn scale(&self) -> f32 {
         1.0 / (self.dh as f32).sqrt()
     }

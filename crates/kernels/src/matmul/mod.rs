@@ -143,6 +143,9 @@ pub fn matmul_bias_gelu(pool: &Pool, c: &mut [f32], pre: &mut [f32], a: Mat<'_>,
 #[track_caller]
 fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b: Mat<'_>, epilogue: Epilogue<'_>) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
+    let _timed = pool.timed(orientation(&a, &b), [m, k, n], |sizes| {
+        work(sizes, beside.is_some(), &epilogue)
+    });
     assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
     assert_eq!(c.len(), m * n, "C is {m}x{n}");
     match epilogue {
@@ -175,6 +178,29 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
         };
         tasks.for_each(|task| multiply(pool.isa(), &out, a, b, &cut, task, &mut held));
     });
+}
+
+/// What a product is called in a profile, in the letters of BLAS.
+fn orientation(a: &Mat<'_>, b: &Mat<'_>) -> &'static str {
+    let transposed = |matrix: &Mat<'_>| matrix.col_stride != 1;
+    match (transposed(a), transposed(b)) {
+        (false, false) => "matmul_nn",
+        (false, true) => "matmul_nt",
+        (true, false) => "matmul_tn",
+        (true, true) => "matmul_tt",
+    }
+}
+
+/// Flops and bytes of a product: A, B and what the epilogue reads in, C and what lies beside it out.
+fn work([m, k, n]: [u64; 3], beside: bool, epilogue: &Epilogue<'_>) -> (u64, u64) {
+    let read = match epilogue {
+        Epilogue::Store => 0,
+        Epilogue::Accumulate | Epilogue::GeluBackward { .. } => m * n,
+        Epilogue::Bias(_) | Epilogue::BiasGelu { .. } => n,
+        Epilogue::BiasResidual { .. } => n + m * n,
+    };
+    let written = if beside { 2 * m * n } else { m * n };
+    (2 * m * k * n, 4 * (m * k + k * n + read + written))
 }
 
 /// Floats past a packed operand that packing may overwrite.
