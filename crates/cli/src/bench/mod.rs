@@ -1,0 +1,413 @@
+//! `foretoken bench`
+
+mod against;
+
+use crate::Usage;
+use crate::profile_table::{self, byte_rate, duration, flop_rate, threads, whole_percent};
+use crate::terminal::{FAINT, STRONG, grouped, paint, stdout_color};
+use clap::{Args, ValueEnum};
+use foretoken::bench::{self, Event, KernelTime};
+use foretoken::kernels::{Limits, Pool};
+use foretoken::model::registry::{PRESETS, Preset};
+use foretoken::model::{Model, gpt2, human_bytes, init, sizes};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Seed of the random weights.
+const SEED: u64 = 1337;
+
+/// Measures this machine's limit, then kernels, training steps and decoding as a share of it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foretoken bench                                            all of it for GPT-2 124M, in some minutes
+  foretoken bench --only train --preset nano --batch-size 12 where the time of a small model's step goes
+  foretoken bench --only limits,kernels --json | jq .share_of_limit
+  foretoken bench --against torch --seq-len 64               beside PyTorch, in turn
+
+Weights are random, nothing is downloaded. Every time is a median, what runs first is not counted. A kernel's limit is
+the flops or the bytes it needs at the machine's measured peak, whichever take longer; over 100% where its operands lie in
+a cache, which is faster than memory. A machine that does something else meanwhile measures that as well.")]
+pub(crate) struct Bench {
+    /// Sections to run [all]
+    #[arg(long, value_delimiter = ',', value_name = "SECTION")]
+    only: Vec<Section>,
+    /// Named sizes; `foretoken size list` shows them
+    #[arg(long, default_value = "gpt2", value_name = "NAME")]
+    preset: String,
+    /// V: size of the vocabulary [GPT-2's]
+    #[arg(long, value_name = "V")]
+    vocab_size: Option<usize>,
+    /// B: sequences of a training step
+    #[arg(long, default_value_t = 4, value_name = "B")]
+    batch_size: usize,
+    /// T: tokens of a sequence [the preset's context]
+    #[arg(long, value_name = "T")]
+    seq_len: Option<usize>,
+    /// Threads; one a core unless given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Training steps; the first is not counted
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    steps: usize,
+    /// Runs of a kernel at least, and rounds of decoding
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    repeat: usize,
+    /// Run the training steps here and in another program in turn, each in a process of its own
+    #[arg(long, value_name = "PEER", conflicts_with = "only")]
+    against: Option<Peer>,
+    /// The Python that has PyTorch
+    #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" }, value_name = "PATH", requires = "against")]
+    python: PathBuf,
+    /// Turns of each side
+    #[arg(long, default_value_t = 3, value_name = "N", requires = "against")]
+    rounds: usize,
+    /// Let PyTorch compile its model
+    #[arg(long, requires = "against")]
+    torch_compile: bool,
+    /// One JSON object a measurement on standard output, nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Multiply-adds and reading, on one thread and on all
+    Limits,
+    /// Each kernel of a training step
+    Kernels,
+    /// Whole training steps, op by op
+    Train,
+    /// Reading a prompt and writing after it
+    Decode,
+}
+
+/// What can be measured against.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Peer {
+    /// PyTorch, with benches/peers/torch_train.py
+    Torch,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        for (flag, value, least) in [
+            ("steps", self.steps, 2),
+            ("repeat", self.repeat, 1),
+            ("rounds", self.rounds, 1),
+        ] {
+            if value < least {
+                return Err(Usage(format!("--{flag} is {value}: expected at least {least}")).into());
+            }
+        }
+        let model = self.model()?;
+        let t = self.seq_len.unwrap_or(model.dims().n_positions);
+        // Sizes that the model cannot have are refused before anything is measured.
+        sizes::report(&model, self.batch_size, t, &sizes::Options::default())?;
+        match self.against {
+            Some(Peer::Torch) => against::torch(&self, &model, t),
+            None => {
+                let pool = crate::train::pool(self.threads)?;
+                let mut out = Out::new(self.json);
+                self.sections(&model, t, &pool, &mut out)
+            }
+        }
+    }
+
+    fn model(&self) -> anyhow::Result<gpt2::Gpt2> {
+        let preset = Preset::find(&self.preset).ok_or_else(|| {
+            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+            Usage(format!(
+                "there is no preset {}: expected one of {}",
+                self.preset,
+                names.join(", ")
+            ))
+        })?;
+        let config = preset.config();
+        Ok(gpt2::Gpt2::new(gpt2::Config {
+            vocab_size: self.vocab_size.unwrap_or(config.vocab_size),
+            ..config
+        })?)
+    }
+
+    fn sections(&self, model: &gpt2::Gpt2, t: usize, pool: &Pool, out: &mut Out) -> anyhow::Result<()> {
+        let wanted = |section| self.only.is_empty() || self.only.contains(&section);
+        out.text(&self.title(
+            model,
+            t,
+            &format!("{} on {}", threads(pool.threads()), pool.isa().name()),
+        ))?;
+        if wanted(Section::Limits) && pool.threads() > 1 {
+            out.phase("the limit of one thread");
+            let one = Pool::new(1).map_err(anyhow::Error::msg)?;
+            let limits = Limits::measure(&one);
+            out.limits(&one, &limits)?;
+        }
+        out.phase(&format!("the limit of {}", threads(pool.threads())));
+        let limits = Limits::measure(pool);
+        if wanted(Section::Limits) {
+            out.limits(pool, &limits)?;
+        }
+        if wanted(Section::Kernels) {
+            out.text(&kernel_head())?;
+            let batch = (self.batch_size, t);
+            bench::kernels(pool, &limits, model, batch, self.repeat, &mut |event| {
+                out.event(pool, event)
+            })?;
+        }
+        if wanted(Section::Train) {
+            self.train(model, t, pool, &limits, out)?;
+        }
+        if wanted(Section::Decode) {
+            self.decode(model, pool, &limits, out)?;
+        }
+        out.end();
+        Ok(())
+    }
+
+    fn train(&self, model: &gpt2::Gpt2, t: usize, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        let (weights, batch) = (|| Ok(init(model.params(), SEED)?), (self.batch_size, t));
+        let report = bench::train(pool, model, weights, batch, self.steps, &mut |event| {
+            out.event(pool, event)
+        })?;
+        let flops_per_s = report.step_flops / report.step_seconds;
+        let share = flops_per_s / limits.flops_per_s;
+        let memory = report.peak_memory.map_or(String::new(), |peak| {
+            format!(", at most {} of memory", human_bytes(peak))
+        });
+        out.heading("training step")?;
+        out.text(&format!(
+            "{}, {:.1} tokens/s; {} of products are {} of the limit{memory}\n",
+            duration(report.step_seconds),
+            report.tokens_per_s,
+            flop_rate(flops_per_s),
+            whole_percent(share),
+        ))?;
+        out.json(pool, || {
+            serde_json::json!({
+                "event": "train",
+                "preset": self.preset,
+                "batch_size": self.batch_size,
+                "seq_len": t,
+                "steps": self.steps,
+                "step_seconds": report.step_seconds,
+                "tokens_per_s": report.tokens_per_s,
+                "flops_per_s": flops_per_s,
+                "share_of_limit": share,
+                "peak_memory": report.peak_memory,
+                "loss": report.loss,
+            })
+        })?;
+        out.text(&profile_table::text("step", &report.profile, limits, pool, out.color))?;
+        out.json(pool, || profile_table::json("train", &report.profile, limits, pool))
+    }
+
+    fn decode(&self, model: &gpt2::Gpt2, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        let weights = || Ok(init(model.params(), SEED)?);
+        let report = bench::decode(pool, model, weights, self.repeat, &mut |event| out.event(pool, event))?;
+        let bytes_per_s = report.bytes_a_token * report.decode_tokens_per_s;
+        let share = bytes_per_s / limits.bytes_per_s;
+        out.heading("decode")?;
+        out.text(&format!(
+            "{} tokens after a prompt of {}: {:.1} tokens/s, {} are {} of the read bandwidth; the prompt {:.0} tokens/s\n",
+            report.tokens,
+            report.prompt_tokens,
+            report.decode_tokens_per_s,
+            byte_rate(bytes_per_s),
+            whole_percent(share),
+            report.prefill_tokens_per_s,
+        ))?;
+        out.json(pool, || {
+            serde_json::json!({
+                "event": "decode",
+                "preset": self.preset,
+                "prompt_tokens": report.prompt_tokens,
+                "tokens": report.tokens,
+                "prefill_tokens_per_s": report.prefill_tokens_per_s,
+                "decode_tokens_per_s": report.decode_tokens_per_s,
+                "bytes_a_token": report.bytes_a_token,
+                "bytes_per_s": bytes_per_s,
+                "share_of_limit": share,
+            })
+        })?;
+        out.text(&profile_table::text("token", &report.profile, limits, pool, out.color))?;
+        out.json(pool, || profile_table::json("decode", &report.profile, limits, pool))
+    }
+
+    /// What is measured, and on what.
+    fn title(&self, model: &gpt2::Gpt2, t: usize, machine: &str) -> String {
+        let dims = model.dims();
+        format!(
+            "foretoken {}: {} with L={} h={} d={} V={}, B={} T={t}; {machine}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.preset,
+            dims.n_layer,
+            dims.n_head,
+            dims.n_embd,
+            grouped(dims.vocab_size as u64),
+            self.batch_size,
+        )
+    }
+}
+
+/// Lines or objects on standard output, one live line on standard error.
+struct Out {
+    json: bool,
+    color: bool,
+    bar: ProgressBar,
+}
+
+impl Out {
+    fn new(json: bool) -> Self {
+        let target = match std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr_with_hz(8),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a fixed template"));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self {
+            json,
+            color: stdout_color(),
+            bar,
+        }
+    }
+
+    /// What is being done now.
+    fn phase(&self, what: &str) {
+        self.bar.reset_elapsed();
+        self.bar.set_message(format!("measuring {what}"));
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// For people alone.
+    fn text(&self, text: &str) -> anyhow::Result<()> {
+        match self.json {
+            true => Ok(()),
+            false => self.write(text),
+        }
+    }
+
+    fn heading(&self, what: &str) -> anyhow::Result<()> {
+        self.text(&format!("\n{}\n", paint(what, STRONG, self.color)))
+    }
+
+    /// For programs alone; every object says what it was measured on.
+    fn json(&self, pool: &Pool, object: impl FnOnce() -> serde_json::Value) -> anyhow::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut object = object();
+        object["isa"] = pool.isa().name().into();
+        object["threads"] = pool.threads().into();
+        self.write(&format!("{object}\n"))
+    }
+
+    fn write(&self, text: &str) -> anyhow::Result<()> {
+        self.bar.suspend(|| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })?;
+        Ok(())
+    }
+
+    fn limits(&self, pool: &Pool, limits: &Limits) -> anyhow::Result<()> {
+        self.text(&format!(
+            "{:<10} {:>12} multiply-adds in registers, {:>9} read from memory\n",
+            threads(pool.threads()),
+            flop_rate(limits.flops_per_s),
+            byte_rate(limits.bytes_per_s)
+        ))?;
+        self.json(pool, || {
+            serde_json::json!({
+                "event": "limits",
+                "flops_per_s": limits.flops_per_s,
+                "bytes_per_s": limits.bytes_per_s,
+            })
+        })
+    }
+
+    /// Tells what a benchmark tells. Where nobody can be told any more, there is nothing left to measure for.
+    fn event(&self, pool: &Pool, event: Event<'_>) {
+        if let Err(error) = self.tell(pool, event) {
+            std::process::exit(crate::end(&error).into());
+        }
+    }
+
+    fn tell(&self, pool: &Pool, event: Event<'_>) -> anyhow::Result<()> {
+        match event {
+            Event::Phase(what) => {
+                self.phase(what);
+                Ok(())
+            }
+            Event::Kernel(time) => {
+                self.text(&kernel(&time, self.color))?;
+                self.json(pool, || {
+                    let mut object = serde_json::to_value(&time).expect("plain fields");
+                    object["event"] = "kernel".into();
+                    object
+                })
+            }
+            Event::Step { step, seconds, loss } => {
+                self.phase(&format!("training steps: step {step} took {}", duration(seconds)));
+                self.json(
+                    pool,
+                    || serde_json::json!({"event": "step", "step": step, "seconds": seconds, "loss": loss}),
+                )
+            }
+            Event::Round {
+                round,
+                prefill_tokens_per_s,
+                decode_tokens_per_s,
+            } => {
+                self.phase(&format!("decoding: round {round}, {decode_tokens_per_s:.1} tokens/s"));
+                self.json(pool, || {
+                    serde_json::json!({
+                        "event": "round",
+                        "round": round,
+                        "prefill_tokens_per_s": prefill_tokens_per_s,
+                        "decode_tokens_per_s": decode_tokens_per_s,
+                    })
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn kernel_head() -> String {
+    let (color, width) = (stdout_color(), 20);
+    let columns = format!(
+        "{:width$} {:<24} {:>9} {:>12} {:>9}\n",
+        "", "shape", "time", "rate", "of limit"
+    );
+    format!(
+        "\n{}\n{}",
+        paint("kernels", STRONG, color),
+        paint(&columns, FAINT, color)
+    )
+}
+
+fn kernel(time: &KernelTime, color: bool) -> String {
+    let sizes: Vec<String> = time.shape.iter().map(ToString::to_string).collect();
+    let operands = match profile_table::orientation(time.op) {
+        op if op == time.op => String::new(),
+        letters => format!("{letters:<5}"),
+    };
+    let limit = whole_percent(time.share_of_limit);
+    format!(
+        "{:20} {:<24} {:>9} {:>12} {:>9}\n",
+        time.name,
+        format!("{operands}{}", sizes.join(" x ")),
+        duration(time.seconds),
+        profile_table::rate(time.bound, time.flops_per_s, time.bytes_per_s),
+        paint(&format!("{limit:>9}"), STRONG, color),
+    )
+}
