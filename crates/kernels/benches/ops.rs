@@ -20,7 +20,7 @@ fn main() {
     counts.dedup();
     for threads in counts {
         let pool = Pool::new(threads).expect("FORETOKEN_ISA names a set of this machine");
-        let limits = Limits::measure(&pool);
+        let limits = Limits::measure(&pool, 256 << 20);
         println!(
             "{pool:?}: at most {:.0} GFLOP/s, {:.1} GB/s read",
             limits.flops_per_s / 1e9,

@@ -41,15 +41,16 @@ pub struct Limits {
     pub bytes_per_s: f64,
 }
 
-/// Bytes that [`Limits::measure`] reads: several times the last cache of most machines.
-const READ: usize = 256 << 20;
-
 impl Limits {
-    /// Measures both on a pool. Takes about a third of a second, and 256 MiB while it does.
-    pub fn measure(pool: &Pool) -> Self {
+    /// Measures both on a pool, reading a buffer of `bytes` bytes: see [`crate::read_bandwidth`]. Takes about a third of a
+    /// second for 256 MiB.
+    ///
+    /// # Panics
+    /// Where `bytes` is below 4, and where the allocator refuses the buffer.
+    pub fn measure(pool: &Pool, bytes: usize) -> Self {
         Self {
             flops_per_s: crate::peak_flops(pool),
-            bytes_per_s: crate::read_bandwidth(pool, READ),
+            bytes_per_s: crate::read_bandwidth(pool, bytes),
         }
     }
 
@@ -240,6 +241,24 @@ mod tests {
         );
         pool.start_profile();
         assert!(pool.take_profile().is_empty());
+    }
+
+    #[test]
+    fn orientations_of_single_rows_and_columns_are_told_apart() {
+        let pool = Pool::new(1).unwrap();
+        let (row, ones) = (vec![1.0; 5], vec![1.0; 5]);
+        let (line, column) = (Mat::new(&row, 1, 5), Mat::new(&ones, 5, 1));
+        for (a, b, c, op) in [
+            (line, column, 1, "matmul_nn"),
+            (line, line.t(), 1, "matmul_nt"),
+            (column.t(), column, 1, "matmul_tn"),
+            (line.t(), line, 25, "matmul_tn"),
+            (column, column.t(), 25, "matmul_nt"),
+        ] {
+            pool.start_profile();
+            matmul(&pool, &mut vec![0.0; c], a, b, Epilogue::Store);
+            assert_eq!(pool.take_profile()[0].op, op);
+        }
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //!
 //! A machine drifts by more than most differences worth having, so what is quotable is the ratio of medians taken in turn.
 
-use super::{Bench, Out};
+use super::Bench;
+use super::out::Out;
+use crate::Usage;
 use crate::profile_table::{duration, threads};
 use crate::terminal::{FAINT, STRONG, paint};
 use anyhow::{Context, bail};
 use foretoken::bench::median;
-use foretoken::model::{gpt2::Gpt2, human_bytes};
+use foretoken::kernels::Isa;
+use foretoken::model::{Model, gpt2::Gpt2, human_bytes};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,26 +25,32 @@ const PROGRAM: [(&str, &str); 2] = [
     ("gpt.py", include_str!("../../../../benches/peers/gpt.py")),
 ];
 
+/// What people call the sides.
+const OURS: &str = "foretoken";
+const THEIRS: &str = "PyTorch";
+
 /// Runs both sides `--rounds` times and says how they compare.
 pub(super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()> {
     let version = torch_version(&bench.python)?;
+    let isa = Isa::detect().map_err(Usage)?.name();
     let out = Out::new(bench.json);
     let (theirs, compiled) = match bench.torch_compile {
         true => (format!("PyTorch {version} compiled"), true),
         false => (format!("PyTorch {version}"), false),
     };
     let cores = bench.threads.filter(|&n| n > 0).unwrap_or_else(crate::train::cores);
-    out.text(&bench.title(model, t, &format!("{} each, in turn with {theirs}", threads(cores))))?;
+    out.text(&bench.title(
+        model,
+        t,
+        &format!("{} each, ours on {isa}, in turn with {theirs}", threads(cores)),
+    ))?;
     let dir = tempfile::tempdir().context("no temporary directory for the peer's program")?;
     for (name, text) in PROGRAM {
         std::fs::write(dir.path().join(name), text).with_context(|| format!("{}", dir.path().join(name).display()))?;
     }
     let common = [
         ("--preset", bench.preset.clone()),
-        (
-            "--vocab-size",
-            foretoken::model::Model::dims(model).vocab_size.to_string(),
-        ),
+        ("--vocab-size", model.dims().vocab_size.to_string()),
         ("--batch-size", bench.batch_size.to_string()),
         ("--seq-len", t.to_string()),
         ("--steps", bench.steps.to_string()),
@@ -54,14 +63,14 @@ pub(super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()>
         let mut command = Command::new(&us);
         command.args(["bench", "--only", "train", "--json"]).args(flags());
         out.phase(&format!("foretoken, round {round} of {}", bench.rounds));
-        ours.push(side(&out, "foretoken", round, command)?);
+        ours.push(side(&out, OURS, round, command)?);
         let mut command = Command::new(&bench.python);
         command.arg(dir.path().join(PROGRAM[0].0)).arg("--json").args(flags());
         if compiled {
             command.arg("--compile");
         }
         out.phase(&format!("{theirs}, round {round} of {}", bench.rounds));
-        peers.push(side(&out, "PyTorch", round, command)?);
+        peers.push(side(&out, THEIRS, round, command)?);
     }
     out.end();
     let ratio = Sides {
@@ -80,7 +89,7 @@ pub(super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()>
             ("batch_size", json!(bench.batch_size)),
             ("seq_len", json!(t)),
             ("steps", json!(bench.steps)),
-            ("isa", json!(ours[0].isa)),
+            ("isa", json!(isa)),
             ("threads", json!(cores)),
         ] {
             object[key] = value;
@@ -115,7 +124,7 @@ fn torch_version(python: &Path) -> anyhow::Result<String> {
 struct Turn {
     tokens_per_s: f64,
     step_seconds: f64,
-    peak_memory: Option<f64>,
+    peak_memory: Option<u64>,
     isa: Option<String>,
 }
 
@@ -141,7 +150,7 @@ fn side(out: &Out, name: &str, round: usize, mut command: Command) -> anyhow::Re
     let turn = Turn {
         tokens_per_s: number(&summary, "tokens_per_s").unwrap_or(f64::NAN),
         step_seconds: number(&summary, "step_seconds").unwrap_or(f64::NAN),
-        peak_memory: number(&summary, "peak_memory"),
+        peak_memory: summary.get("peak_memory").and_then(Value::as_u64),
         isa: summary.get("isa").and_then(Value::as_str).map(str::to_owned),
     };
     out.text(&format!(
@@ -149,12 +158,12 @@ fn side(out: &Out, name: &str, round: usize, mut command: Command) -> anyhow::Re
         turn.tokens_per_s,
         duration(turn.step_seconds),
         turn.peak_memory
-            .map_or(String::new(), |peak| format!("  {:>10}", human_bytes(peak as u64))),
+            .map_or(String::new(), |peak| format!("  {:>10}", human_bytes(peak))),
     ))?;
     if out.json {
         let object = json!({
             "event": "round",
-            "side": name.to_lowercase(),
+            "side": if name == OURS { "foretoken" } else { "torch" },
             "round": round,
             "tokens_per_s": turn.tokens_per_s,
             "step_seconds": turn.step_seconds,
@@ -194,7 +203,7 @@ impl Sides<'_> {
             format!("\nmedian   foretoken  {ours:>10.1} tokens/s\n         PyTorch    {theirs:>10.1} tokens/s\n");
         let ratio = format!("foretoken trains {:.2} times as fast", ours / theirs);
         out += &paint(&ratio, STRONG, color);
-        if let Some((ours, theirs)) = self.medians(|turn| turn.peak_memory) {
+        if let Some((ours, theirs)) = self.medians(|turn| turn.peak_memory.map(|peak| peak as f64)) {
             out += &format!(", in {:.2} times the memory", ours / theirs);
         }
         out += &paint(
@@ -208,7 +217,7 @@ impl Sides<'_> {
     fn json(&self) -> Value {
         let rates = |turns: &[Turn]| turns.iter().map(|turn| turn.tokens_per_s).collect::<Vec<_>>();
         let medians = self.medians(|turn| Some(turn.tokens_per_s));
-        let memory = self.medians(|turn| turn.peak_memory);
+        let memory = self.medians(|turn| turn.peak_memory.map(|peak| peak as f64));
         json!({
             "ours": rates(self.ours),
             "theirs": rates(self.theirs),
@@ -226,14 +235,14 @@ mod tests {
 
     #[test]
     fn the_ratio_is_of_medians() {
-        let turn = |tokens_per_s: f64, peak_memory: Option<f64>| Turn {
+        let turn = |tokens_per_s: f64, peak_memory: Option<u64>| Turn {
             tokens_per_s,
             step_seconds: 1.0 / tokens_per_s,
             peak_memory,
             isa: None,
         };
-        let ours = [turn(30.0, Some(1.0)), turn(10.0, Some(2.0)), turn(20.0, Some(3.0))];
-        let theirs = [turn(5.0, Some(4.0)), turn(50.0, Some(4.0)), turn(8.0, Some(4.0))];
+        let ours = [turn(30.0, Some(1)), turn(10.0, Some(2)), turn(20.0, Some(3))];
+        let theirs = [turn(5.0, Some(4)), turn(50.0, Some(4)), turn(8.0, Some(4))];
         let sides = Sides {
             ours: &ours,
             theirs: &theirs,

@@ -1,19 +1,18 @@
 //! `foretoken bench`
 
 mod against;
+mod out;
 
 use crate::Usage;
 use crate::profile_table::{self, byte_rate, duration, flop_rate, threads, whole_percent};
-use crate::terminal::{FAINT, STRONG, grouped, paint, stdout_color};
+use crate::terminal::grouped;
 use clap::{Args, ValueEnum};
-use foretoken::bench::{self, Event, KernelTime};
+use foretoken::bench;
 use foretoken::kernels::{Limits, Pool};
 use foretoken::model::registry::{PRESETS, Preset};
 use foretoken::model::{Model, gpt2, human_bytes, init, sizes};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use out::{Out, kernel_head};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Seed of the random weights.
 const SEED: u64 = 1337;
@@ -107,6 +106,9 @@ impl Bench {
         let t = self.seq_len.unwrap_or(model.dims().n_positions);
         // Sizes that the model cannot have are refused before anything is measured.
         sizes::report(&model, self.batch_size, t, &sizes::Options::default())?;
+        if model.dims().vocab_size < 2 {
+            return Err(Usage("--vocab-size is 1: expected at least 2, one token is always right".into()).into());
+        }
         match self.against {
             Some(Peer::Torch) => against::torch(&self, &model, t),
             None => {
@@ -142,12 +144,12 @@ impl Bench {
         ))?;
         if wanted(Section::Limits) && pool.threads() > 1 {
             out.phase("the limit of one thread");
-            let one = Pool::new(1).map_err(anyhow::Error::msg)?;
-            let limits = Limits::measure(&one);
+            let one = crate::train::pool(Some(1))?;
+            let limits = bench::limits(&one);
             out.limits(&one, &limits)?;
         }
         out.phase(&format!("the limit of {}", threads(pool.threads())));
-        let limits = Limits::measure(pool);
+        let limits = bench::limits(pool);
         if wanted(Section::Limits) {
             out.limits(pool, &limits)?;
         }
@@ -169,6 +171,7 @@ impl Bench {
     }
 
     fn train(&self, model: &gpt2::Gpt2, t: usize, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        out.heading("training step")?;
         let (weights, batch) = (|| Ok(init(model.params(), SEED)?), (self.batch_size, t));
         let report = bench::train(pool, model, weights, batch, self.steps, &mut |event| {
             out.event(pool, event)
@@ -178,7 +181,6 @@ impl Bench {
         let memory = report.peak_memory.map_or(String::new(), |peak| {
             format!(", at most {} of memory", human_bytes(peak))
         });
-        out.heading("training step")?;
         out.text(&format!(
             "{}, {:.1} tokens/s; {} of products are {} of the limit{memory}\n",
             duration(report.step_seconds),
@@ -206,11 +208,11 @@ impl Bench {
     }
 
     fn decode(&self, model: &gpt2::Gpt2, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        out.heading("decode")?;
         let weights = || Ok(init(model.params(), SEED)?);
         let report = bench::decode(pool, model, weights, self.repeat, &mut |event| out.event(pool, event))?;
         let bytes_per_s = report.bytes_a_token * report.decode_tokens_per_s;
         let share = bytes_per_s / limits.bytes_per_s;
-        out.heading("decode")?;
         out.text(&format!(
             "{} tokens after a prompt of {}: {:.1} tokens/s, {} are {} of the read bandwidth; the prompt {:.0} tokens/s\n",
             report.tokens,
@@ -251,163 +253,4 @@ impl Bench {
             self.batch_size,
         )
     }
-}
-
-/// Lines or objects on standard output, one live line on standard error.
-struct Out {
-    json: bool,
-    color: bool,
-    bar: ProgressBar,
-}
-
-impl Out {
-    fn new(json: bool) -> Self {
-        let target = match std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr_with_hz(8),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a fixed template"));
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self {
-            json,
-            color: stdout_color(),
-            bar,
-        }
-    }
-
-    /// What is being done now.
-    fn phase(&self, what: &str) {
-        self.bar.reset_elapsed();
-        self.bar.set_message(format!("measuring {what}"));
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    /// For people alone.
-    fn text(&self, text: &str) -> anyhow::Result<()> {
-        match self.json {
-            true => Ok(()),
-            false => self.write(text),
-        }
-    }
-
-    fn heading(&self, what: &str) -> anyhow::Result<()> {
-        self.text(&format!("\n{}\n", paint(what, STRONG, self.color)))
-    }
-
-    /// For programs alone; every object says what it was measured on.
-    fn json(&self, pool: &Pool, object: impl FnOnce() -> serde_json::Value) -> anyhow::Result<()> {
-        if !self.json {
-            return Ok(());
-        }
-        let mut object = object();
-        object["isa"] = pool.isa().name().into();
-        object["threads"] = pool.threads().into();
-        self.write(&format!("{object}\n"))
-    }
-
-    fn write(&self, text: &str) -> anyhow::Result<()> {
-        self.bar.suspend(|| {
-            let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()
-        })?;
-        Ok(())
-    }
-
-    fn limits(&self, pool: &Pool, limits: &Limits) -> anyhow::Result<()> {
-        self.text(&format!(
-            "{:<10} {:>12} multiply-adds in registers, {:>9} read from memory\n",
-            threads(pool.threads()),
-            flop_rate(limits.flops_per_s),
-            byte_rate(limits.bytes_per_s)
-        ))?;
-        self.json(pool, || {
-            serde_json::json!({
-                "event": "limits",
-                "flops_per_s": limits.flops_per_s,
-                "bytes_per_s": limits.bytes_per_s,
-            })
-        })
-    }
-
-    /// Tells what a benchmark tells. Where nobody can be told any more, there is nothing left to measure for.
-    fn event(&self, pool: &Pool, event: Event<'_>) {
-        if let Err(error) = self.tell(pool, event) {
-            std::process::exit(crate::end(&error).into());
-        }
-    }
-
-    fn tell(&self, pool: &Pool, event: Event<'_>) -> anyhow::Result<()> {
-        match event {
-            Event::Phase(what) => {
-                self.phase(what);
-                Ok(())
-            }
-            Event::Kernel(time) => {
-                self.text(&kernel(&time, self.color))?;
-                self.json(pool, || {
-                    let mut object = serde_json::to_value(&time).expect("plain fields");
-                    object["event"] = "kernel".into();
-                    object
-                })
-            }
-            Event::Step { step, seconds, loss } => {
-                self.phase(&format!("training steps: step {step} took {}", duration(seconds)));
-                self.json(
-                    pool,
-                    || serde_json::json!({"event": "step", "step": step, "seconds": seconds, "loss": loss}),
-                )
-            }
-            Event::Round {
-                round,
-                prefill_tokens_per_s,
-                decode_tokens_per_s,
-            } => {
-                self.phase(&format!("decoding: round {round}, {decode_tokens_per_s:.1} tokens/s"));
-                self.json(pool, || {
-                    serde_json::json!({
-                        "event": "round",
-                        "round": round,
-                        "prefill_tokens_per_s": prefill_tokens_per_s,
-                        "decode_tokens_per_s": decode_tokens_per_s,
-                    })
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn kernel_head() -> String {
-    let (color, width) = (stdout_color(), 20);
-    let columns = format!(
-        "{:width$} {:<24} {:>9} {:>12} {:>9}\n",
-        "", "shape", "time", "rate", "of limit"
-    );
-    format!(
-        "\n{}\n{}",
-        paint("kernels", STRONG, color),
-        paint(&columns, FAINT, color)
-    )
-}
-
-fn kernel(time: &KernelTime, color: bool) -> String {
-    let sizes: Vec<String> = time.shape.iter().map(ToString::to_string).collect();
-    let operands = match profile_table::orientation(time.op) {
-        op if op == time.op => String::new(),
-        letters => format!("{letters:<5}"),
-    };
-    let limit = whole_percent(time.share_of_limit);
-    format!(
-        "{:20} {:<24} {:>9} {:>12} {:>9}\n",
-        time.name,
-        format!("{operands}{}", sizes.join(" x ")),
-        duration(time.seconds),
-        profile_table::rate(time.bound, time.flops_per_s, time.bytes_per_s),
-        paint(&format!("{limit:>9}"), STRONG, color),
-    )
 }

@@ -125,7 +125,7 @@ impl Train {
             // The same limit that the steps were measured against.
             let limits = Limits {
                 flops_per_s: limit,
-                ..Limits::measure(&pool)
+                ..foretoken::bench::limits(&pool)
             };
             progress.profile(profile, &limits, &pool);
         }

@@ -202,6 +202,7 @@ fn bench_refuses_what_it_cannot_measure() {
         ("--preset nosuch", "no preset nosuch: expected one of nano, "),
         ("--preset nano --seq-len 65", "n_positions"),
         ("--preset nano --batch-size 0", "at least one of each"),
+        ("--vocab-size 1", "--vocab-size is 1: expected at least 2"),
         ("--steps 1", "--steps is 1: expected at least 2"),
         ("--repeat 0", "--repeat is 0"),
         ("--against torch --rounds 0", "--rounds is 0"),
@@ -270,7 +271,7 @@ echo '{"tokens_per_s": 2.5, "step_seconds": 4.0, "peak_memory": 1000000, "thread
         .iter()
         .map(|round| round["side"].clone())
         .collect();
-    assert_eq!(sides, ["foretoken", "pytorch", "foretoken", "pytorch"]);
+    assert_eq!(sides, ["foretoken", "torch", "foretoken", "torch"]);
     let [summary] = of(&objects, "against")[..] else {
         panic!("{objects:?}")
     };

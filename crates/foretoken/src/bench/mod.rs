@@ -5,14 +5,14 @@
 //!
 //! ```
 //! use foretoken::bench;
-//! use foretoken::kernels::{Limits, Pool};
+//! use foretoken::kernels::Pool;
 //! use foretoken::model::{init, registry};
 //!
 //! let model = registry::from_config(&serde_json::json!({
 //!     "model_type": "gpt2", "vocab_size": 300, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2,
 //! }))?;
 //! let pool = Pool::new(1)?;
-//! let limits = Limits { flops_per_s: 100e9, bytes_per_s: 20e9 }; // or Limits::measure(&pool)
+//! let limits = bench::limits(&pool);
 //! let report = bench::train(&pool, &*model, || Ok(init(model.params(), 1)?), (2, 32), 3, &mut |_| {})?;
 //! println!("{:.0} tokens/s", report.tokens_per_s);
 //! for row in report.profile.rows(&limits) {
@@ -32,6 +32,7 @@ pub use train::{TrainReport, train};
 
 use crate::error::Error;
 use foretoken_formats::memory::available_memory;
+use foretoken_kernels::{Limits, Pool};
 use foretoken_model::human_bytes;
 
 /// What a benchmark tells while it goes.
@@ -60,6 +61,14 @@ pub enum Event<'a> {
         /// Tokens written a second.
         decode_tokens_per_s: f64,
     },
+}
+
+/// Measures what the machine can do at best on a pool, in about a third of a second. Reads 256 MiB, several times the last
+/// cache of most machines; less where there is not four times as much free.
+pub fn limits(pool: &Pool) -> Limits {
+    const READ: u64 = 256 << 20;
+    let bytes = available_memory().map_or(READ, |free| READ.min(free / 4).max(1 << 20));
+    Limits::measure(pool, bytes as usize)
 }
 
 /// The middle one, or the mean of the two in the middle. NaN where there is none.

@@ -182,7 +182,7 @@ fn product(pool: &Pool, c: &mut [f32], beside: Option<&mut [f32]>, a: Mat<'_>, b
 
 /// What a product is called in a profile, in the letters of BLAS.
 fn orientation(a: &Mat<'_>, b: &Mat<'_>) -> &'static str {
-    let transposed = |matrix: &Mat<'_>| matrix.col_stride != 1;
+    let transposed = |matrix: &Mat<'_>| (matrix.row_stride, matrix.col_stride) != (matrix.cols, 1);
     match (transposed(a), transposed(b)) {
         (false, false) => "matmul_nn",
         (false, true) => "matmul_nt",
