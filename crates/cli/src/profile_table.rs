@@ -75,9 +75,10 @@ pub(crate) fn text(step: &str, profile: &StepProfile, limits: &Limits, pool: &Po
 }
 
 /// What the table's last column means.
-pub(crate) const LIMIT: &str = "of limit: the time that the measured limit allows over the time taken; flops or bytes,
-whichever takes longer (the rate's unit says which). Over 100% where operands lay in
-a cache, which is faster than memory.
+pub(crate) const LIMIT: &str = "\
+of limit: the time that the measured limit allows over the time taken; flops or
+bytes, whichever take longer (the unit of the rate says which). Over 100% where
+operands lay in a cache, which is faster than memory.
 ";
 
 /// The same as one object; `of` says what was timed.

@@ -21,14 +21,16 @@ const SEED: u64 = 1337;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  foretoken bench                                            all of it for GPT-2 124M, in some minutes
-  foretoken bench --only train --preset nano --batch-size 12 where the time of a small model's step goes
-  foretoken bench --only limits,kernels --json | jq .share_of_limit
-  foretoken bench --against torch --seq-len 64               beside PyTorch, in turn
+  foretoken bench                                 GPT-2 124M, in some minutes
+  foretoken bench --only train --preset nano      where a small step's time goes
+  foretoken bench --only limits,kernels --json    one object a measurement
+  foretoken bench --against torch --seq-len 64    beside PyTorch, in turn
 
-Weights are random, nothing is downloaded. Every time is a median, what runs first is not counted. A kernel's limit is
-the flops or the bytes it needs at the machine's measured peak, whichever take longer; over 100% where its operands lie in
-a cache, which is faster than memory. A machine that does something else meanwhile measures that as well.")]
+Weights are random, nothing is downloaded. Every time is a median, and what runs
+first is not counted. The limit of a kernel is the flops or the bytes it needs at
+the machine's measured peak, whichever take longer; over 100% where its operands
+lie in a cache, which is faster than memory. Whatever else the machine does
+meanwhile is measured as well.")]
 pub(crate) struct Bench {
     /// Sections to run [all]
     #[arg(long, value_delimiter = ',', value_name = "SECTION")]

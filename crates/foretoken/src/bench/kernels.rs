@@ -7,7 +7,7 @@ use foretoken_kernels::{
     bias_backward, embedding_backward, embedding_forward, gelu_backward, gelu_forward, head_loss_backward,
     head_loss_scratch, layernorm_backward, layernorm_forward, matmul, matmul_bias_gelu, matmul_gelu_backward,
 };
-use foretoken_model::{Dims, Model};
+use foretoken_model::{Dims, Model, sizes};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub struct KernelTime {
 /// [`Event::Kernel`], a median of at least `repeat` runs.
 ///
 /// # Errors
-/// [`Error::BenchMemory`].
+/// [`Error::BenchMemory`]; sizes the model cannot have.
 pub fn kernels(
     pool: &Pool,
     limits: &Limits,
@@ -55,6 +55,7 @@ pub fn kernels(
     repeat: usize,
     listen: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), Error> {
+    sizes::report(model, b, t, &sizes::Options::default())?;
     let mut bench = Bench {
         pool,
         limits,
