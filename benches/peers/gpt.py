@@ -20,6 +20,14 @@ PRESETS = {
     "gpt2-medium": (24, 16, 1024, 1024),
     "gpt2-large": (36, 20, 1280, 1024),
     "gpt2-xl": (48, 25, 1600, 1024),
+    "gpt3-small": (12, 12, 768, 2048),
+    "gpt3-medium": (24, 16, 1024, 2048),
+    "gpt3-large": (24, 16, 1536, 2048),
+    "gpt3-xl": (24, 16, 2048, 2048),
+    "gpt3-2.7b": (32, 32, 2560, 2048),
+    "gpt3-6.7b": (32, 32, 4096, 2048),
+    "gpt3-13b": (40, 40, 5120, 2048),
+    "gpt3-175b": (96, 96, 12288, 2048),
 }
 GPT2_VOCABULARY = 50257
 
@@ -68,8 +76,8 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def preset(name):
-    return GPT(*PRESETS[name], GPT2_VOCABULARY)
+def preset(name, vocabulary=None):
+    return GPT(*PRESETS[name], vocabulary or GPT2_VOCABULARY)
 
 
 def from_huggingface(directory):

@@ -2,7 +2,8 @@
 
 python torch_train.py --preset gpt2 --batch-size 4 --seq-len 1024 --steps 6 [--threads 2] [--compile] [--json]
 
-The pair of `cargo run --release -p foretoken --example train_speed`, with the same flags, ids and hyperparameters. With
+The pair of `foretoken bench --only train --json`, and what `foretoken bench --against torch` runs in turn with it; and of
+`cargo run --release -p foretoken --example train_speed`, with the same flags, ids and hyperparameters. With
 --match DIR both start from the weights of a GPT-2 in Hugging Face's layout, and the losses are comparable step by step.
 """
 import argparse
@@ -21,6 +22,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="gpt2", choices=gpt.PRESETS)
     parser.add_argument("--match", metavar="DIR", help="weights and sizes of a GPT-2 in Hugging Face's layout")
+    parser.add_argument("--vocab-size", type=int, help="of a preset; GPT-2's unless given")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seq-len", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=6, help="the first is not counted")
@@ -48,7 +50,7 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(1337)
-    model = gpt.from_huggingface(args.match) if args.match else gpt.preset(args.preset)
+    model = gpt.from_huggingface(args.match) if args.match else gpt.preset(args.preset, args.vocab_size)
     if args.seq_len > model.positions:
         raise SystemExit(f"--seq-len {args.seq_len}: the model has n_positions = {model.positions}")
     loss_of = torch.compile(model) if args.compile else model

@@ -1,9 +1,11 @@
 //! The foretoken binary: one file a command; errors are printed here, once.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod completions;
 mod generate;
 mod plot;
+mod profile_table;
 mod size;
 mod size_table;
 mod terminal;
@@ -27,6 +29,7 @@ Examples:
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
+  foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
 Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512; FORETOKEN_CACHE, where token files are kept.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
@@ -39,6 +42,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
+    /// Measure kernels, training steps and decoding beside the machine's limit
+    Bench(bench::Bench),
     /// Train a tokenizer, or turn text into token ids and back
     Tokenizer(tokenizer::TokenizerCommand),
     /// Print completions for a shell
@@ -63,22 +68,21 @@ fn main() -> ExitCode {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
         Command::Size(size) => size.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Tokenizer(tokenizer) => tokenizer.run(),
         Command::Completions(completions) => completions.run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has gone: nothing is wrong.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            terminal::say_error(&format!("{} {}", terminal::paint_error("error:"), message(&error)));
-            if is_usage(&error) {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+    ExitCode::from(result.map_or_else(|error| end(&error), |()| 0))
+}
+
+/// Says what went wrong, and gives the exit code.
+fn end(error: &anyhow::Error) -> u8 {
+    // Whoever read our output has gone: nothing is wrong.
+    if is_broken_pipe(error) {
+        return 0;
     }
+    terminal::say_error(&format!("{} {}", terminal::paint_error("error:"), message(error)));
+    if is_usage(error) { 2 } else { 1 }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -124,6 +128,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref().is_some_and(sampling)
             || cause.downcast_ref().is_some_and(vocabulary)
             || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
+            || matches!(cause.downcast_ref(), Some(Open::Model(error)) if sizes(error))
     })
 }
 

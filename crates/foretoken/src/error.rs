@@ -51,6 +51,18 @@ pub enum Error {
         /// What to do.
         help: &'static str,
     },
+    /// A benchmark that needs more memory than there is.
+    #[error(
+        "{what} needs about {needed}, and {available} are free: take a smaller --preset, --batch-size or --seq-len"
+    )]
+    BenchMemory {
+        /// Which one.
+        what: String,
+        /// Predicted.
+        needed: String,
+        /// Free now.
+        available: String,
+    },
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,

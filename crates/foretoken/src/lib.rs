@@ -19,6 +19,7 @@
 //! To train from Rust, see [`train::Run`].
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod error;
 mod gpt;
 mod grammar;

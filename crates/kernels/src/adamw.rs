@@ -31,12 +31,13 @@ pub struct AdamW {
 /// One step: `g = grad_scale grad; p -= lr wd p; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g²;`
 /// `p -= lr/(1-b1^s) m / (sqrt(v/(1-b2^s)) + eps)`.
 ///
-/// 28 bytes a parameter; every element stands alone. Error against f64 below `3e-7 (1 + |new value|)`.
+/// 28 bytes and 16 flops a parameter; every element stands alone. Error against f64 below `3e-7 (1 + |new value|)`.
 ///
 /// # Panics
 /// Where lengths differ.
 pub fn adamw(pool: &Pool, param: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], options: &AdamW) {
     let n = param.len();
+    let _timed = pool.timed("adamw", [n], |[n]| (16 * n, 28 * n));
     assert_eq!(
         (m.len(), v.len(), grad.len()),
         (n, n, n),
@@ -78,6 +79,7 @@ simd_fn! {
 /// Sum of squares of all elements in a fixed order; not finite where any element is not. 4 bytes an element. Error
 /// against f64 below `3e-7 (1 + sum)`.
 pub fn sum_of_squares(pool: &Pool, x: &[f32]) -> f64 {
+    let _timed = pool.timed("sum_of_squares", [x.len()], |[n]| (2 * n, 4 * n));
     let mut parts = vec![0.0f64; x.len().div_ceil(NORM_CHUNK)];
     let shards = Shards::new(&mut parts);
     // Sixteen chunks a task: the cut of tasks is not part of the bits, the chunks are.

@@ -57,6 +57,7 @@ impl Dropout {
 /// # Panics
 /// Where lengths differ.
 pub fn residual_forward(pool: &Pool, out: &mut [f32], residual: &[f32], x: &[f32], dropout: Option<Dropout>) {
+    let _timed = pool.timed("residual_forward", [x.len()], |[n]| (n, 12 * n));
     assert_eq!(
         (out.len(), out.len()),
         (residual.len(), x.len()),
@@ -75,6 +76,7 @@ pub fn residual_forward(pool: &Pool, out: &mut [f32], residual: &[f32], x: &[f32
 
 /// y = dropout(y), in place: the forward on an activation and the backward on its gradient. 8 bytes an element.
 pub fn dropout_in_place(pool: &Pool, y: &mut [f32], dropout: Dropout) {
+    let _timed = pool.timed("dropout_in_place", [y.len()], |[n]| (n, 8 * n));
     pool.run_chunks(y, CHUNK, |chunk, y| {
         drop_chunk(pool.isa(), y, dropout, (chunk * CHUNK) as u64)
     });

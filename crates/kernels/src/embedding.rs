@@ -27,6 +27,7 @@ pub fn embedding_forward(
     first_position: usize,
 ) {
     let d = x.len() / ids.len().max(1);
+    let _timed = pool.timed("embedding_forward", [ids.len(), d], |[n, d]| (n * d, 12 * n * d));
     assert_eq!(x.len(), ids.len() * d, "x is (N,d)");
     pool.run_chunks(x, ROWS * d.max(1), |task, x| {
         for (row, x) in x.chunks_exact_mut(d).enumerate() {
@@ -51,6 +52,7 @@ pub fn embedding_forward(
 /// Where an id is not below V or shapes differ.
 pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: Option<&mut [f32]>, dx: &[f32], ids: &[u32], t: usize) {
     let d = dx.len() / ids.len().max(1);
+    let _timed = pool.timed("embedding_backward", [ids.len(), d], |[n, d]| (2 * n * d, 24 * n * d));
     assert_eq!(dx.len(), ids.len() * d, "dx is (N,d)");
     let dwte = Shards::new(dwte);
     pool.run(GROUPS, |group| {

@@ -44,6 +44,7 @@ pub(crate) fn gelu_and_derivative<S: Simd>(x: S::V) -> (S::V, S::V) {
 /// # Panics
 /// Where lengths differ.
 pub fn gelu_forward(pool: &Pool, y: &mut [f32], x: &[f32]) {
+    let _timed = pool.timed("gelu_forward", [x.len()], |[n]| (30 * n, 8 * n));
     assert_eq!(y.len(), x.len(), "y and x have one shape");
     pool.run_chunks(y, CHUNK, |i, y| forward_chunk(pool.isa(), y, &x[i * CHUNK..]));
 }
@@ -54,6 +55,7 @@ pub fn gelu_forward(pool: &Pool, y: &mut [f32], x: &[f32]) {
 /// # Panics
 /// Where lengths differ.
 pub fn gelu_backward(pool: &Pool, dx: &mut [f32], dy: &[f32], x: &[f32]) {
+    let _timed = pool.timed("gelu_backward", [x.len()], |[n]| (40 * n, 12 * n));
     assert_eq!((dx.len(), dx.len()), (dy.len(), x.len()), "dx, dy and x have one shape");
     pool.run_chunks(dx, CHUNK, |i, dx| {
         backward_chunk(pool.isa(), dx, &dy[i * CHUNK..], &x[i * CHUNK..])

@@ -28,6 +28,7 @@ pub fn layernorm_forward(
 ) {
     let d = weight.len();
     let n = mean.len();
+    let _timed = pool.timed("layernorm_forward", [n, d], |[n, d]| (7 * n * d, 8 * n * d));
     assert_eq!(
         (x.len(), y.len(), rstd.len(), bias.len()),
         (n * d, n * d, n, d),
@@ -63,6 +64,7 @@ pub fn layernorm_again(
     bias: &[f32],
 ) {
     let (n, d) = (mean.len(), weight.len());
+    let _timed = pool.timed("layernorm_again", [n, d], |[n, d]| (4 * n * d, 8 * n * d));
     assert_eq!(
         (x.len(), y.len(), rstd.len(), bias.len()),
         (n * d, n * d, n, d),
@@ -105,6 +107,7 @@ pub fn layernorm_backward(
 ) {
     let d = weight.len();
     let n = mean.len();
+    let _timed = pool.timed("layernorm_backward", [n, d], |[n, d]| (18 * n * d, 16 * n * d));
     assert_eq!(
         (x.len(), dy.len(), dx_acc.len()),
         (n * d, n * d, n * d),
@@ -150,6 +153,7 @@ pub fn bias_backward(pool: &Pool, dbias: &mut [f32], dy: &[f32]) {
     let width = dbias.len();
     assert_eq!(dy.len() % width, 0, "dy is rows of {width}");
     let n = dy.len() / width;
+    let _timed = pool.timed("bias_backward", [n, width], |[n, width]| (n * width, 4 * n * width));
     let mut sums = pool.partial_sums();
     let partial = sums.at_least(bias_backward_scratch(n, width));
     pool.run_chunks(partial, width, |task, part| {

@@ -40,6 +40,7 @@ mod matmul;
 mod matvec;
 mod peak;
 mod pool;
+mod profile;
 mod random;
 mod rmsnorm;
 mod rope;
@@ -73,6 +74,7 @@ pub use matmul::{
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
+pub use profile::{Limits, OpTime};
 pub use random::{Stream, philox4x32};
 pub use rmsnorm::{
     rmsnorm_again, rmsnorm_backward, rmsnorm_backward_reference, rmsnorm_backward_scratch, rmsnorm_forward,

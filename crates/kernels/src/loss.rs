@@ -111,6 +111,11 @@ fn shapes(losses: &[f32], x: &[f32], weight: &[f32], targets: &[i32]) -> (usize,
 
 /// Losses of rows of logits; with a scale, the logits become their gradients.
 fn rows_of(pool: &Pool, logits: &mut [f32], v: usize, losses: &mut [f32], targets: &[i32], scale: Option<f32>) {
+    // Logits are read, and replaced by their gradients; as many flops an element as `softmax_weights`, and one.
+    let moved = if scale.is_some() { 8 } else { 4 };
+    let _timed = pool.timed("cross_entropy", [targets.len(), v], |[n, v]| {
+        (26 * n * v, moved * n * v)
+    });
     let losses = Shards::new(losses);
     pool.run_chunks(logits, v, |row, logits| {
         // SAFETY: one row, one task.

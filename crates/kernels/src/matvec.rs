@@ -40,6 +40,9 @@ pub fn matvec(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], epilogue: M
     let n = bias.len();
     let m = y.len() / n;
     let k = x.len() / m;
+    let _timed = pool.timed("matvec", [m, k, n], |[m, k, n]| {
+        (2 * m * k * n, 4 * (m * k + k * n + m * n + n))
+    });
     assert_eq!(
         (y.len(), x.len(), weight.len()),
         (m * n, m * k, k * n),
@@ -74,6 +77,8 @@ fn steps_of(k: usize) -> usize {
 /// Where shapes differ.
 pub fn matvec_transposed(pool: &Pool, y: &mut [f32], x: &[f32], weight: &[f32], d: usize) {
     let (m, v) = (x.len() / d, weight.len() / d);
+    let work = |[m, d, v]: [u64; 3]| (2 * m * d * v, 4 * (m * d + d * v + m * v));
+    let _timed = pool.timed("matvec_transposed", [m, d, v], work);
     assert_eq!(
         (x.len(), weight.len(), y.len()),
         (m * d, v * d, m * v),

@@ -16,6 +16,7 @@ const ROWS: usize = 64;
 /// Where shapes differ.
 pub fn rmsnorm_forward(pool: &Pool, y: &mut [f32], rstd: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     let (n, d) = (rstd.len(), weight.len());
+    let _timed = pool.timed("rmsnorm_forward", [n, d], |[n, d]| (4 * n * d, 8 * n * d));
     assert_eq!((x.len(), y.len()), (n * d, n * d), "x and y are (N,d) = ({n},{d})");
     let rstd = Shards::new(rstd);
     pool.run_chunks(y, ROWS * d.max(1), |task, y| {
@@ -32,6 +33,7 @@ pub fn rmsnorm_forward(pool: &Pool, y: &mut [f32], rstd: &mut [f32], x: &[f32], 
 /// Where shapes differ.
 pub fn rmsnorm_again(pool: &Pool, y: &mut [f32], x: &[f32], rstd: &[f32], weight: &[f32]) {
     let (n, d) = (rstd.len(), weight.len());
+    let _timed = pool.timed("rmsnorm_again", [n, d], |[n, d]| (2 * n * d, 8 * n * d));
     assert_eq!((x.len(), y.len()), (n * d, n * d), "x and y are (N,d) = ({n},{d})");
     pool.run_chunks(y, ROWS * d.max(1), |task, y| {
         let start = task * ROWS;
@@ -62,6 +64,7 @@ pub fn rmsnorm_backward(
     rstd: &[f32],
 ) {
     let (n, d) = (rstd.len(), weight.len());
+    let _timed = pool.timed("rmsnorm_backward", [n, d], |[n, d]| (12 * n * d, 16 * n * d));
     assert_eq!(
         (x.len(), dy.len(), dx_acc.len(), dweight.len()),
         (n * d, n * d, n * d, d),

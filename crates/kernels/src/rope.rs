@@ -16,6 +16,9 @@ const ROWS: usize = 32;
 pub fn rope_angles(pool: &Pool, angles: &mut [f32], dh: usize, theta: f64, first_position: usize) {
     assert!(dh > 0 && dh % 2 == 0, "a head of width {dh} has no halves");
     assert_eq!(angles.len() % dh, 0, "rows of {dh}");
+    let _timed = pool.timed("rope_angles", [angles.len() / dh, dh], |[t, dh]| {
+        (2 * t * dh, 4 * t * dh)
+    });
     let turns: Vec<f64> = (0..dh / 2).map(|i| theta.powf(-(2.0 * i as f64) / dh as f64)).collect();
     pool.run_chunks(angles, ROWS * dh, |task, angles| {
         for (row, angles) in angles.chunks_exact_mut(dh).enumerate() {
@@ -45,6 +48,9 @@ pub enum Turn {
 /// Where shapes differ.
 pub fn rope(pool: &Pool, x: &mut [f32], (row, heads, dh): (usize, usize, usize), angles: &[f32], turn: Turn) {
     let t = angles.len() / dh;
+    let _timed = pool.timed("rope", [x.len() / row, heads, dh], |[n, heads, dh]| {
+        (3 * n * heads * dh, 8 * n * heads * dh)
+    });
     assert!(
         heads * dh <= row && x.len() % (row * t) == 0 && angles.len() == t * dh,
         "{heads} heads of {dh} in rows of {row}, sequences of {t}, {} floats",

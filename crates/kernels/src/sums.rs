@@ -14,6 +14,7 @@ const WORTH_SHARING: usize = 1 << 19;
 /// # Panics
 /// Where lengths differ.
 pub fn add_in_place(pool: &Pool, acc: &mut [f32], x: &[f32]) {
+    let _timed = pool.timed("add_in_place", [x.len()], |[n]| (n, 12 * n));
     assert_eq!(acc.len(), x.len(), "both sides have one shape");
     // The plain loop, as in `residual_forward`.
     pool.run_chunks(acc, CHUNK, |i, acc| {
@@ -23,6 +24,7 @@ pub fn add_in_place(pool: &Pool, acc: &mut [f32], x: &[f32]) {
 
 /// x = 0 on all threads.
 pub fn zero(pool: &Pool, x: &mut [f32]) {
+    let _timed = pool.timed("zero", [x.len()], |[n]| (0, 4 * n));
     pool.run_chunks(x, 1 << 18, |_, x| x.fill(0.0));
 }
 

@@ -12,6 +12,7 @@ const CHUNK: usize = 8192;
 /// # Panics
 /// Where lengths differ.
 pub fn swiglu_forward(pool: &Pool, hidden: &mut [f32], gate: &[f32], up: &[f32]) {
+    let _timed = pool.timed("swiglu_forward", [hidden.len()], |[n]| (20 * n, 12 * n));
     assert_eq!(
         (gate.len(), up.len()),
         (hidden.len(), hidden.len()),
@@ -31,6 +32,7 @@ pub fn swiglu_forward(pool: &Pool, hidden: &mut [f32], gate: &[f32], up: &[f32])
 /// # Panics
 /// Where lengths differ.
 pub fn swiglu_backward(pool: &Pool, gate: &mut [f32], up: &mut [f32], dhidden: &[f32]) {
+    let _timed = pool.timed("swiglu_backward", [gate.len()], |[n]| (25 * n, 20 * n));
     assert_eq!(
         (gate.len(), up.len()),
         (dhidden.len(), dhidden.len()),

@@ -7,6 +7,7 @@ use crate::config::RunConfig;
 use crate::error::Error;
 use crate::metrics::{Metrics, available_memory, resident_memory};
 use crate::prepare::{Prepared, Preparing, prepare, tokenizer_kind};
+use crate::profile::StepProfile;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::{ISA_VARIABLE, Isa, Pool};
@@ -72,6 +73,10 @@ pub struct Run {
     _claim: Claim,
     /// The machine's limit, floating-point operations a second.
     limit: Option<f64>,
+    /// Whether steps are profiled, and those that were.
+    profile: Option<StepProfile>,
+    /// Steps of this sitting.
+    taken: u64,
 }
 
 impl Run {
@@ -232,12 +237,25 @@ impl Run {
             log_failed: false,
             _claim: claim,
             limit: None,
+            profile: None,
+            taken: 0,
         })
     }
 
     /// The machine's limit, against which every step is measured.
     pub fn set_limit(&mut self, flops_per_s: f64) {
         self.limit = Some(flops_per_s);
+    }
+
+    /// From now on, every step but the first of this sitting is profiled: that one meets memory nobody has touched.
+    pub fn set_profile(&mut self) {
+        self.profile = Some(StepProfile::default());
+    }
+
+    /// The steps that were profiled, where [`Run::set_profile`] asked for it. Evaluations, samples and checkpoints are no
+    /// part of them.
+    pub fn profile(&self) -> Option<&StepProfile> {
+        self.profile.as_ref()
     }
 
     /// Steps done.
@@ -345,7 +363,12 @@ impl Run {
 
     fn one_step(&mut self, pool: &Pool, config: &RunConfig) -> Result<Metrics, Error> {
         let begun = Instant::now();
-        let outcome = self.trainer.step(pool, &self.data.train)?;
+        let (trainer, tokens) = (&mut self.trainer, &self.data.train);
+        let outcome = match &mut self.profile {
+            Some(profile) if self.taken > 0 => profile.time(pool, || trainer.step(pool, tokens)),
+            _ => trainer.step(pool, tokens),
+        }?;
+        self.taken += 1;
         let seconds = begun.elapsed().as_secs_f64();
         self.state.step = self.trainer.step;
         self.state.updates = self.trainer.optimizer.updates;

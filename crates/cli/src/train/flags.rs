@@ -172,6 +172,17 @@ pub(crate) enum Recompute {
     Block,
 }
 
+impl Recompute {
+    /// As the flag takes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Recompute::None => "none",
+            Recompute::Selective => "selective",
+            Recompute::Block => "block",
+        }
+    }
+}
+
 impl From<Recompute> for foretoken::model::Recompute {
     fn from(recompute: Recompute) -> Self {
         match recompute {

@@ -10,7 +10,7 @@ use crate::terminal::say_error;
 use anyhow::Context;
 use clap::Args;
 use flags::Flags;
-use foretoken::kernels::{Pool, peak_flops};
+use foretoken::kernels::{Limits, Pool, peak_flops};
 use foretoken::train::{Error, Event, Outcome, Run, RunConfig};
 use progress::Progress;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,7 @@ Examples:
   foretoken train --data book.txt                         your own text
   foretoken train --data qa.csv --text-field Q,A --tokenizer bpe:4096 --out runs/qa
   foretoken train --resume --out runs/qa --steps 4000     go on, with more steps
+  foretoken train --preset nano --steps 50 --profile      where the time of a step goes
 
 The values in brackets are the defaults. SIGINT and SIGTERM finish the step, save, and exit with 0;
 a second signal leaves at once. `transformers` opens the directory DIR/latest as it is."
@@ -74,6 +75,9 @@ pub(crate) struct Train {
     /// chosen there; what followed from those choices follows anew
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
+    /// Say at the end which kernel took which part of a step, and how far it is from the machine's limit
+    #[arg(long)]
+    profile: bool,
     /// Say only what went wrong
     #[arg(long)]
     quiet: bool,
@@ -94,6 +98,9 @@ impl Train {
         let (mut run, pool) = run?;
         let limit = peak_flops(&pool);
         run.set_limit(limit);
+        if self.profile {
+            run.set_profile();
+        }
         progress.say(&report::before(&run, &pool, limit));
         let steps = run.trainer.config().steps;
         if run.step() >= steps {
@@ -115,6 +122,14 @@ impl Train {
         progress.end();
         let outcome = outcome?;
         progress.say(&report::after(&run, outcome)?);
+        if let Some(profile) = run.profile() {
+            // The same limit that the steps were measured against.
+            let limits = Limits {
+                flops_per_s: limit,
+                ..foretoken::bench::limits(&pool)
+            };
+            progress.profile(profile, &limits, &pool);
+        }
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! What a person watches while a model trains.
 
+use crate::profile_table;
 use crate::terminal::{FAINT, STRONG, duration, paint, paint_warning, say_error, short, stdout_color};
 use foretoken::generate::Sampling;
-use foretoken::kernels::Pool;
+use foretoken::kernels::{Limits, Pool};
 use foretoken::model::human_bytes;
 use foretoken::text::Tokenizer;
-use foretoken::train::{DataSummary, Metrics, Preparing, Run, Trainer};
+use foretoken::train::{DataSummary, Metrics, Preparing, Run, StepProfile, Trainer};
 use foretoken::{GenerateOptions, write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -205,6 +206,20 @@ impl Progress {
         match written {
             Ok(_) => self.say(&paint(&indented(text.trim()), FAINT, self.color)),
             Err(error) => self.warn(&format!("no sample: {error}")),
+        }
+    }
+
+    /// Where the time of the steps went.
+    pub(super) fn profile(&self, profile: &StepProfile, limits: &Limits, pool: &Pool) {
+        if self.json {
+            let _ = writeln!(
+                std::io::stdout(),
+                "{}",
+                profile_table::json("train", profile, limits, pool)
+            );
+        } else {
+            let table = profile_table::text("step", profile, limits, pool, self.color);
+            self.say(&format!("\n{table}{}", profile_table::LIMIT));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod behaviour;
+mod bench;
 mod commands;
 mod common;
 mod disk_full;

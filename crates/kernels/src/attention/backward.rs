@@ -37,6 +37,9 @@ pub fn attention_backward(
 ) {
     let AttentionDims { b, t, h, .. } = dims;
     let d = dims.d();
+    let _timed = pool.timed("attention_backward", dims.sizes(), |sizes| {
+        backward_work(dims.h_kv as u64, sizes)
+    });
     let floats = b * t * dims.row();
     assert_eq!((qkv.len(), dqkv.len()), (floats, floats), "{dims:?}");
     assert_eq!(
@@ -95,6 +98,11 @@ pub fn attention_backward_sums(dims: AttentionDims) -> usize {
         1 => 0,
         parts => dims.b * dims.h * parts * dq_floats(dims),
     }
+}
+
+/// Flops and bytes of (B, T, h, dh): five products over the triangle; qkv, out, dout and lse in, dqkv out.
+fn backward_work(h_kv: u64, [b, t, h, dh]: [u64; 4]) -> (u64, u64) {
+    (5 * b * h * dh * t * (t + 1), 4 * b * t * (4 * (h + h_kv) * dh + h))
 }
 
 struct Saved<'a> {

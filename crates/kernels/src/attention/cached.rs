@@ -29,6 +29,9 @@ pub fn attention_cached(
     let AttentionDims { t, h, dh, .. } = dims;
     let d = dims.d();
     let keys = past + t;
+    let _timed = pool.timed("attention_cached", [t, h, dh], |sizes| {
+        cached_work((past as u64, dims.h_kv as u64), sizes)
+    });
     let capacity = k_cache.len() / dims.kv();
     assert_eq!((dims.b, out.len()), (1, t * d), "one sequence, out is (T,d)");
     assert!(
@@ -63,6 +66,13 @@ pub fn attention_cached(
         let (k, v) = (&k_cache[lines.clone()], &v_cache[lines]);
         one_query(pool.isa(), out, q, k, v, &mut scores[..seen]);
     });
+}
+
+/// Flops and bytes of (T, h, dh) after `past` keys: two products of each query with the keys it sees; keys and values once,
+/// queries in, out. The keys are no part of the shape: every token has one more.
+fn cached_work((past, h_kv): (u64, u64), [t, h, dh]: [u64; 3]) -> (u64, u64) {
+    let pairs = t * past + t * (t + 1) / 2;
+    (4 * h * dh * pairs, 8 * dh * (h_kv * (past + t) + h * t))
 }
 
 /// Floats that [`attention_cached`] takes for a call of `t` new tokens that see up to `keys`: (once, on each thread).

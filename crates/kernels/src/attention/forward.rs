@@ -23,6 +23,9 @@ pub fn attention_forward(
 ) {
     let AttentionDims { b, t, h, .. } = dims;
     let d = dims.d();
+    let _timed = pool.timed("attention_forward", dims.sizes(), |sizes| {
+        forward_work(dims.h_kv as u64, sizes)
+    });
     assert_eq!(
         (qkv.len(), out.len(), lse.len()),
         (b * t * dims.row(), b * t * d, b * h * t),
@@ -38,6 +41,11 @@ pub fn attention_forward(
         past: 0,
     };
     run(pool, out, lse, &input, dims, t, dropout);
+}
+
+/// Flops and bytes of (B, T, h, dh): two products over the triangle; qkv in, out and lse out.
+fn forward_work(h_kv: u64, [b, t, h, dh]: [u64; 4]) -> (u64, u64) {
+    (2 * b * h * dh * t * (t + 1), 4 * b * t * (2 * (h + h_kv) * dh + h))
 }
 
 /// Where queries, keys and values lie.

@@ -70,6 +70,10 @@ impl AttentionDims {
         self.h / self.h_kv
     }
 
+    fn sizes(&self) -> [usize; 4] {
+        [self.b, self.t, self.h, self.dh]
+    }
+
     fn scale(&self) -> f32 {
         1.0 / (self.dh as f32).sqrt()
     }

@@ -223,6 +223,9 @@ fn product_in_rows(
     finish: Finish<'_>,
 ) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
+    let _timed = pool.timed(orientation(&a, &b), [m, k, n], |sizes| {
+        work(sizes, beside.is_some(), &finish)
+    });
     assert_eq!(k, b.rows, "A is {m}x{k}, B is {}x{n}", b.rows);
     if m == 0 || n == 0 {
         return;
@@ -244,6 +247,30 @@ fn product_in_rows(
         };
         tasks.for_each(|task| multiply(pool.isa(), &out, a, b, &cut, task, &mut held));
     });
+}
+
+/// What a product is called in a profile, in the letters of BLAS.
+fn orientation(a: &Mat<'_>, b: &Mat<'_>) -> &'static str {
+    let transposed = |matrix: &Mat<'_>| matrix.col_stride != 1;
+    match (transposed(a), transposed(b)) {
+        (false, false) => "matmul_nn",
+        (false, true) => "matmul_nt",
+        (true, false) => "matmul_tn",
+        (true, true) => "matmul_tt",
+    }
+}
+
+/// Flops and bytes of a product: A, B and what the epilogue reads in, C and what lies beside it out.
+fn work([m, k, n]: [u64; 3], beside: bool, finish: &Finish<'_>) -> (u64, u64) {
+    let read = match finish {
+        Finish::Plain(Epilogue::Store) => 0,
+        Finish::Plain(Epilogue::Accumulate | Epilogue::Residual(_) | Epilogue::Multiply { .. })
+        | Finish::GeluBackward => m * n,
+        Finish::Plain(Epilogue::Bias(_) | Epilogue::BiasGelu { .. }) | Finish::BiasGeluSlope { .. } => n,
+        Finish::Plain(Epilogue::BiasResidual { .. }) => n + m * n,
+    };
+    let written = if beside { 2 * m * n } else { m * n };
+    (2 * m * k * n, 4 * (m * k + k * n + read + written))
 }
 
 /// Floats past a packed operand that packing may overwrite.

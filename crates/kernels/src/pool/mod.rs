@@ -12,6 +12,7 @@ pub(crate) use shards::Shards;
 use crate::buffer::Buffer;
 use crate::denormals::Flush;
 use crate::isa::Isa;
+use crate::profile::Profile;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -93,6 +94,8 @@ pub struct Pool {
     partial_sums: Mutex<Buffer>,
     /// One scratch block a thread.
     scratch: Vec<Mutex<Buffer>>,
+    /// One of the pool and its halves.
+    pub(crate) profile: Arc<Profile>,
     /// Made when they are first asked for.
     halves: OnceLock<Option<Box<[Pool; 2]>>>,
 }
@@ -120,7 +123,7 @@ impl Pool {
     /// # Errors
     /// See [`Isa::detect`]; 0 threads or more than 1,024; the system gives no more.
     pub fn new(threads: usize) -> Result<Self, String> {
-        Self::build(threads, Isa::detect()?)
+        Self::build(threads, Isa::detect()?, Arc::default())
     }
 
     /// A pool on a given instruction set.
@@ -128,10 +131,10 @@ impl Pool {
     /// # Panics
     /// Where [`Pool::new`] is an error.
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
-        Self::build(threads, isa).unwrap_or_else(|message| panic!("{message}"))
+        Self::build(threads, isa, Arc::default()).unwrap_or_else(|message| panic!("{message}"))
     }
 
-    fn build(threads: usize, isa: Isa) -> Result<Self, String> {
+    fn build(threads: usize, isa: Isa, profile: Arc<Profile>) -> Result<Self, String> {
         if !(1..=MOST_THREADS).contains(&threads) {
             return Err(format!("{threads} threads; a pool has 1 to {MOST_THREADS}"));
         }
@@ -149,6 +152,7 @@ impl Pool {
             region: Mutex::new(()),
             partial_sums: Mutex::new(Buffer::zeroed(0)),
             scratch: (0..threads).map(|_| Mutex::new(Buffer::zeroed(0))).collect(),
+            profile,
             halves: OnceLock::new(),
         };
         for worker in 1..threads {
@@ -190,7 +194,7 @@ impl Pool {
     /// model's step took 31 ms instead of 24 whenever the two cores of a machine shared no cache, and as a pair of halves
     /// it does not.
     pub fn halves(&self, task: impl Fn(&Pool, usize) + Sync) {
-        let half = || Self::build(self.threads() / 2, self.isa).ok();
+        let half = || Self::build(self.threads() / 2, self.isa, Arc::clone(&self.profile)).ok();
         let make = || {
             (self.threads() % 2 == 0)
                 .then(|| Some(Box::new([half()?, half()?])))

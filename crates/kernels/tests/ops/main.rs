@@ -153,6 +153,35 @@ fn bits_depend_neither_on_threads_nor_on_the_vector_set() {
     });
 }
 
+/// What the profile counts is what the table says, but for what a fused epilogue reads, the half of attention's square that
+/// is never seen, and the softmax of the head, whose row states its products; a kernel without a guard, or with one inside another, does not pass.
+#[test]
+fn every_op_counts_its_flops_and_bytes_and_keeps_its_bits() {
+    let pool = Pool::with_isa(2, Isa::Portable);
+    for op in ops() {
+        let (mut random, shape) = (Random::new(7), op.large[0]);
+        let case = (op.case)(shape, &mut random);
+        let quiet = bits(&run(&op, &pool, shape, &case, 0));
+        pool.start_profile();
+        let profiled = bits(&run(&op, &pool, shape, &case, 0));
+        let times = pool.take_profile();
+        assert!(quiet == profiled, "{} {shape:?}", op.name);
+        let work = (op.work)(shape);
+        let products = times.iter().filter(|time| time.op != "cross_entropy");
+        for (what, counted, stated) in [
+            ("flops", products.map(|time| time.flops).sum::<u64>(), work.flops as u64),
+            ("bytes", times.iter().map(|time| time.bytes).sum(), work.bytes as u64),
+        ] {
+            assert!(
+                stated <= 2 * counted && counted <= 2 * stated,
+                "{} {} = {shape:?}: {counted} {what}, the table states {stated}; {times:?}",
+                op.name,
+                op.sizes
+            );
+        }
+    }
+}
+
 #[test]
 fn bits_do_not_depend_on_alignment() {
     for (seed, op) in ops().iter().enumerate() {

@@ -1,0 +1,145 @@
+//! Reading a prompt and writing after it, token by token.
+
+use super::{Event, fits, median};
+use crate::error::Error;
+use foretoken_generate::{Generator, Options, Sampling};
+use foretoken_kernels::{Buffer, Pool};
+use foretoken_model::{Model, sizes};
+use foretoken_train::StepProfile;
+use std::time::Instant;
+
+/// Tokens of the prompt and after it at most; a shorter context takes half of each.
+const MOST: (usize, usize) = (512, 64);
+
+/// What generating took.
+#[derive(Clone, Debug)]
+pub struct DecodeReport {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens written after it.
+    pub tokens: usize,
+    /// Median over the rounds: tokens of the prompt a second.
+    pub prefill_tokens_per_s: f64,
+    /// Median over the rounds: tokens written a second, one sequence alone.
+    pub decode_tokens_per_s: f64,
+    /// Bytes that a token has to read: every weight but the positions of other tokens, and on average the cached keys and
+    /// values.
+    pub bytes_a_token: f64,
+    /// The rounds that count, op by op; a token is a step.
+    pub profile: StepProfile,
+}
+
+/// Reads a prompt and writes greedily after it, `rounds` times and once that is not counted; each is told as
+/// [`Event::Round`]. `weights`, an arena of the model's parameters, are asked for once there is memory for all.
+///
+/// # Errors
+/// [`Error::BenchMemory`]; no memory.
+///
+/// # Panics
+/// Without a round, and with a model of fewer than four positions.
+pub fn decode(
+    pool: &Pool,
+    model: &dyn Model,
+    weights: impl FnOnce() -> Result<Buffer, Error>,
+    rounds: usize,
+    listen: &mut dyn FnMut(Event<'_>),
+) -> Result<DecodeReport, Error> {
+    let dims = *model.dims();
+    assert!(rounds > 0 && dims.n_positions >= 4, "{rounds} rounds, {dims:?}");
+    listen(Event::Phase("decoding"));
+    let options = sizes::Options {
+        threads: pool.threads(),
+        ..Default::default()
+    };
+    let needed = sizes::report(model, 1, dims.n_positions, &options)?.generation.bytes;
+    fits("the decode benchmark", needed)?;
+    let weights = weights()?;
+    let (prompt, tokens) = (MOST.0.min(dims.n_positions / 2), MOST.1.min(dims.n_positions / 2 - 1));
+    let ids: Vec<u32> = (0..prompt).map(|i| (i * 7919 % dims.vocab_size) as u32).collect();
+    let options = Options {
+        sampling: Sampling::greedy(),
+        seed: 0,
+        max_tokens: tokens + 1,
+        end: vec![],
+        vocab_size: usize::MAX,
+        speculate: 0,
+    };
+    let mut generator = Generator::new(model, pool, &weights)?;
+    let (mut profile, mut prefill, mut decode) = (StepProfile::default(), Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let begun = Instant::now();
+        generator.prompt(&ids, None)?;
+        let read = begun.elapsed().as_secs_f64();
+        let mut text = generator.sample(&options, 0)?;
+        // It comes from the prompt's own logits: no decode.
+        text.next().transpose()?;
+        let begun = Instant::now();
+        profile.time(pool, || text.try_for_each(|token| token.map(drop)))?;
+        let wrote = begun.elapsed().as_secs_f64();
+        let rates = (prompt as f64 / read, tokens as f64 / wrote);
+        listen(Event::Round {
+            round,
+            prefill_tokens_per_s: rates.0,
+            decode_tokens_per_s: rates.1,
+        });
+        if round == 0 {
+            profile = StepProfile::default();
+        } else {
+            prefill.push(rates.0);
+            decode.push(rates.1);
+        }
+    }
+    profile.steps *= tokens as u64;
+    // Of the positions a token reads one row.
+    let read = model.params().count() - ((dims.n_positions - 1) * dims.n_embd) as u64;
+    let cached = 2.0 * (dims.n_layer * dims.n_embd) as f64 * (prompt as f64 + (tokens + 1) as f64 / 2.0);
+    Ok(DecodeReport {
+        prompt_tokens: prompt,
+        tokens,
+        prefill_tokens_per_s: median(&prefill),
+        decode_tokens_per_s: median(&decode),
+        bytes_a_token: 4.0 * (read as f64 + cached),
+        profile,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foretoken_model::{init, registry};
+
+    /// The kernels state the bytes they read: all weights of the layers and the head, and the cache, are among them.
+    #[test]
+    fn bytes_of_a_token_are_those_the_kernels_state() {
+        let config = serde_json::json!({
+            "model_type": "gpt2", "vocab_size": 211, "n_positions": 32, "n_embd": 48, "n_layer": 2, "n_head": 3,
+        });
+        let model = registry::from_config(&config).unwrap();
+        let (pool, weights) = (Pool::new(2).unwrap(), || Ok(init(model.params(), 1)?));
+        let mut rounds = Vec::new();
+        let report = decode(&pool, &*model, weights, 2, &mut |event| {
+            if let Event::Round { round, .. } = event {
+                rounds.push(round);
+            }
+        })
+        .unwrap();
+        assert_eq!((rounds, report.prompt_tokens, report.tokens), (vec![0, 1, 2], 16, 15));
+        assert_eq!(report.profile.steps, 30);
+        let calls = |op: &str| -> u64 {
+            let ops = report.profile.ops.iter().filter(|time| time.op == op);
+            ops.map(|time| time.calls).sum()
+        };
+        assert_eq!(
+            (calls("matvec"), calls("attention_cached"), calls("matvec_transposed")),
+            (240, 60, 30)
+        );
+        let stated: u64 = report.profile.ops.iter().map(|op| op.bytes).sum();
+        let a_token = stated as f64 / report.profile.steps as f64;
+        // Beside weights and cache a token moves a few activations.
+        assert!(
+            (1.0..1.1).contains(&(a_token / report.bytes_a_token)),
+            "{a_token} and {}",
+            report.bytes_a_token
+        );
+    }
+}
