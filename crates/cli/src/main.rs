@@ -128,7 +128,6 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref().is_some_and(sampling)
             || cause.downcast_ref().is_some_and(vocabulary)
             || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
-            || matches!(cause.downcast_ref(), Some(Open::Model(error)) if sizes(error))
     })
 }
 
