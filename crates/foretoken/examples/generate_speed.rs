@@ -1,12 +1,12 @@
 //! Prefill and decode of a GPT-2: f32, greedy, as a generator does it.
 //!
 //! `cargo run --release -p foretoken --example generate_speed -- DIR|PRESET [PROMPT_TOKENS 512 [TOKENS 64 [ROUNDS 5
-//! [THREADS]]]]` prints a JSON object a round and a summary with medians. `DIR` is a run, a checkpoint or a GPT-2 in Hugging
+//! [THREADS [SPECULATE 0]]]]]` prints a JSON object a round and a summary with medians. `DIR` is a run, a checkpoint or a GPT-2 in Hugging
 //! Face's layout, with or without a tokeniser; a preset has random weights. It is the pair of
 //! `benches/peers/hf_generate.py` and `llama_cpp_generate.py`: the prompt's ids are 7919 i mod V, and no token ends the text.
 
 use foretoken::formats::{json, safetensors};
-use foretoken::generate::{Generator, Options, Sampling};
+use foretoken::generate::{Generator, Options, Sampling, Speculated};
 use foretoken::kernels::{Buffer, Pool};
 use foretoken::model::{Model, gpt2::Gpt2, init, load, registry};
 use foretoken::train::resident_memory;
@@ -18,10 +18,11 @@ fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let name = args
         .first()
-        .ok_or("usage: generate_speed DIR|PRESET [PROMPT_TOKENS [TOKENS [ROUNDS [THREADS]]]]")?;
+        .ok_or("usage: generate_speed DIR|PRESET [PROMPT_TOKENS [TOKENS [ROUNDS [THREADS [SPECULATE]]]]]")?;
     let number = |at: usize, default: usize| args.get(at).map_or(Ok(default), |value| value.parse());
     let (prompt, tokens, rounds) = (number(1, 512)?, number(2, 64)?, number(3, 5)?);
     let threads = number(4, std::thread::available_parallelism()?.get())?;
+    let speculate = number(5, 0)?;
     if prompt == 0 || tokens == 0 || rounds == 0 || threads == 0 {
         return Err("every number is at least 1".into());
     }
@@ -38,10 +39,11 @@ fn main() -> Result<(), Error> {
         max_tokens: tokens + 1,
         end: vec![],
         vocab_size: usize::MAX,
-        speculate: 0,
+        speculate,
     };
     let mut generator = Generator::new(&*model, &pool, &weights)?;
     let (mut prefill, mut decode, mut ids) = (vec![], vec![], vec![]);
+    let mut speculated = Speculated::default();
     for round in 0..=rounds {
         let begun = Instant::now();
         generator.prompt(&prompt_ids, None)?;
@@ -51,9 +53,10 @@ fn main() -> Result<(), Error> {
         let read = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         ids = vec![first];
-        for token in text {
+        for token in &mut text {
             ids.push(token?.id);
         }
+        speculated = text.speculated();
         let wrote = begun.elapsed().as_secs_f64();
         // The first round is not counted: it is the first to touch the pages of weights and cache.
         if round > 0 {
@@ -71,6 +74,8 @@ fn main() -> Result<(), Error> {
         "prefill_tokens_per_s": median(&mut prefill),
         "decode_tokens_per_s": median(&mut decode),
         "ids": ids,
+        "proposed_tokens": speculated.proposed,
+        "accepted_tokens": speculated.accepted,
         "peak_memory": resident_memory().map(|(_, peak)| peak),
         "threads": threads,
         "isa": pool.isa().name(),

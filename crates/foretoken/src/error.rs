@@ -63,6 +63,16 @@ pub enum Error {
         /// Free now.
         available: String,
     },
+    /// More memory for beam search than there is.
+    #[error("{beams} beams need about {needed}, and {available} are free: take fewer")]
+    BeamMemory {
+        /// Texts followed at once.
+        beams: usize,
+        /// For their key/value caches, at the whole context.
+        needed: String,
+        /// Free now.
+        available: String,
+    },
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,

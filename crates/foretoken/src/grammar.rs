@@ -70,7 +70,7 @@ impl std::fmt::Debug for Grammars {
 }
 
 impl Grammars {
-    /// Makes the trie of the tokens: some 50 ms for 50,000 of them.
+    /// Makes the trie of the tokens: some 140 ms for 50,000 of them (Zen 4, one thread).
     pub(crate) fn new(tokenizer: &Tokenizer) -> Result<Self, Error> {
         let ids = 0..tokenizer.vocab_size() as u32;
         let tokens: Vec<Vec<u8>> = ids

@@ -5,9 +5,10 @@ use crate::gpt::Gpt;
 use crate::grammar::{Grammar, Grammars};
 use crate::prompt_cache::{self, Found};
 use crate::stop::StopStrings;
+use foretoken_formats::memory::available_memory;
 use foretoken_generate::{Beam, BeamOptions, Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
-use foretoken_model::Model;
+use foretoken_model::{Model, human_bytes};
 use foretoken_text::Tokenizer;
 use std::path::Path;
 
@@ -184,13 +185,24 @@ impl<'a> Writer<'a> {
         max_tokens: usize,
     ) -> Result<Vec<BeamText>, Error> {
         let read = self.read()?;
-        let found = self.generator.beam_search(&BeamOptions {
+        let options = BeamOptions {
             beams,
             length_penalty,
             max_tokens,
             end: vec![self.tokenizer.eos_id()],
             vocab_size: self.tokenizer.vocab_size(),
-        })?;
+        };
+        let needed = self.generator.beam_bytes(&options);
+        if let Some(available) = available_memory()
+            && available < needed
+        {
+            return Err(Error::BeamMemory {
+                beams,
+                needed: human_bytes(needed),
+                available: human_bytes(available),
+            });
+        }
+        let found = self.generator.beam_search(&options)?;
         let told = |beam: Beam| {
             Ok(BeamText {
                 text: self.tokenizer.decode(&beam.ids)?,

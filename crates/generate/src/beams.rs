@@ -71,6 +71,14 @@ impl BeamOptions {
 }
 
 impl Generator<'_> {
+    /// Bytes that [`Generator::beam_search`] takes for the texts it follows, at most.
+    pub fn beam_bytes(&self, options: &BeamOptions) -> u64 {
+        let dims = self.model().dims();
+        let plan = self.model().decode_plan(dims.n_positions);
+        let each = plan.cache.bytes() + plan.work.bytes() + 4 * dims.vocab_size as u64;
+        options.beams as u64 * each
+    }
+
     /// The best texts after the prompt, as many as there are beams or fewer, the best first. Draws nothing: the same prompt
     /// gives the same texts, on any number of threads.
     ///

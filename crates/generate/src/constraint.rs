@@ -39,8 +39,8 @@ impl FromIterator<u32> for TokenSet {
 /// Decides, token by token, what a text may consist of.
 ///
 /// The [`Generator`](crate::Generator) asks for the allowed tokens before each draw and tells which one was drawn. End tokens
-/// are tokens like others: where the text may end, they are allowed. Once a text that
-/// [`is_complete`](Constraint::is_complete) can only end, it ends without one.
+/// are tokens like others: where the text may end, they are allowed. A text that
+/// [`is_complete`](Constraint::is_complete) needs none: it ends at once.
 pub trait Constraint: std::fmt::Debug {
     /// `allowed` becomes the tokens that may come next.
     ///
