@@ -34,8 +34,10 @@
 #[cfg(target_endian = "big")]
 compile_error!("the formats are little-endian and are mapped as they are: a big-endian machine would misread them");
 
+pub mod dtype;
 pub mod durable;
 mod error;
+pub mod gguf;
 pub mod json;
 pub mod map;
 pub mod memory;
