@@ -212,6 +212,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A shard that the index names and the directory lacks.
+    #[error("{path} names the shard {shard:?}, which is not in the directory; copy or download it too")]
+    MissingShard {
+        /// The index.
+        path: PathBuf,
+        /// The shard's name.
+        shard: String,
+    },
     /// A directory without weights in a form that is read here.
     #[error("{path} holds neither model.safetensors nor model.safetensors.index.json{hint}")]
     NoWeights {

@@ -41,8 +41,8 @@ use std::path::Path;
 /// let mut writer = Writer::new();
 /// writer.value("general.architecture", "gpt2");
 /// writer.value("gpt2.block_count", 12_u32);
-/// writer.tensor("token_embd.weight", &[2, 32], Dtype::Q8_0);
-/// durable::write_file(&path, |w| writer.write(w, |_name, w| Dtype::Q8_0.write(&[0.5; 64], w)))?;
+/// writer.tensor("token_embd.weight", &[2, 32], Dtype::F16);
+/// durable::write_file(&path, |w| writer.write(w, |_name, w| Dtype::F16.write(&[0.5; 64], w)))?;
 ///
 /// let file = Gguf::open(&path)?;
 /// assert_eq!(file.require("gpt2.block_count", "a number", Value::as_u64)?, 12);
