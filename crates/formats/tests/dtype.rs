@@ -87,9 +87,18 @@ fn blocks_worked_by_hand() {
 
     // Halves away from zero: d = 1 because of the 127.
     let mut x = [0.0; 32];
-    (x[0], x[1], x[2]) = (127.0, 2.5, -2.5);
+    (x[0], x[1], x[2], x[3], x[4]) = (127.0, 2.5, -2.5, 0.5_f32.next_down(), -0.5);
     let found = through(Dtype::Q8_0, &x);
-    assert_eq!((found[1], found[2]), (3.0, -3.0));
+    assert_eq!(found[..5], [127.0, 3.0, -3.0, 0.0, -1.0]);
+
+    // Of two zeros the first is the least.
+    for (first, second, m) in [(0.0, -0.0, 0x00), (-0.0, 0.0, 0x80)] {
+        let mut x = [1.0; 32];
+        (x[7], x[30]) = (first, second);
+        let mut block = [0; 20];
+        Dtype::Q4_1.encode(&x, &mut block);
+        assert_eq!(block[2..4], [0, m]);
+    }
 }
 
 #[test]

@@ -20,12 +20,15 @@ pub(super) fn decode_q8_0(block: &[u8; 34], out: &mut [f32; LEN]) {
 
 /// d = max |x| / 127; q = x / d, halves away from zero.
 pub(super) fn encode_q8_0(x: &[f32; LEN], block: &mut [u8; 34]) {
-    let amax = x.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+    let amax = magnitude(x);
     let d = amax / 127.0;
     let id = inverse(d);
-    block[..2].copy_from_slice(&scale(x, d));
+    block[..2].copy_from_slice(&scale(amax, d));
     for (q, &x) in block[2..].iter_mut().zip(x) {
-        *q = (x * id).round() as i8 as u8;
+        let x = x * id;
+        // `round` is a call on processors before SSE4.1. The largest float below a half does the same: 0.5 itself would
+        // carry what lies just below a half over it.
+        *q = (x + 0.5_f32.next_down().copysign(x)) as i32 as u8;
     }
 }
 
@@ -42,16 +45,12 @@ pub(super) fn decode_q4_0(block: &[u8; 18], out: &mut [f32; LEN]) {
 /// d = -(the x of largest magnitude, with its sign; the first of them) / 8, so that it becomes q = 0 exactly;
 /// q = x / d + 8, halves up, at most 15.
 pub(super) fn encode_q4_0(x: &[f32; LEN], block: &mut [u8; 18]) {
-    let largest = x
-        .iter()
-        .fold(0.0_f32, |most, &x| if x.abs() > most.abs() { x } else { most });
+    let amax = magnitude(x);
+    let largest = x.iter().copied().find(|x| x.abs() == amax).unwrap_or(amax);
     let d = largest / -8.0;
     let id = inverse(d);
-    let q = |x: f32| ((x * id + 8.5) as u8).min(15);
-    block[..2].copy_from_slice(&scale(x, d));
-    for i in 0..16 {
-        block[2 + i] = q(x[i]) | q(x[i + 16]) << 4;
-    }
+    block[..2].copy_from_slice(&scale(amax, d));
+    fours(x, &mut block[2..], |x| x * id + 8.5);
 }
 
 /// d f16, m f16, q 4 bits x 32.
@@ -66,15 +65,21 @@ pub(super) fn decode_q4_1(block: &[u8; 20], out: &mut [f32; LEN]) {
 
 /// m = min x; d = (max x - m) / 15; q = (x - m) / d, halves up, at most 15.
 pub(super) fn encode_q4_1(x: &[f32; LEN], block: &mut [u8; 20]) {
-    let min = x.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let d = (max - min) / 15.0;
+    // The comparison keeps the first of two zeros, as the reference does; `f32::min` may give either.
+    let min = x.iter().fold(f32::MAX, |min, &x| if x < min { x } else { min });
+    let max = x.iter().fold(f32::MIN, |max, &x| if x > max { x } else { max });
+    let (amax, d) = (magnitude(x), (max - min) / 15.0);
     let id = inverse(d);
-    let q = |x: f32| (((x - min) * id + 0.5) as u8).min(15);
-    block[..2].copy_from_slice(&scale(x, d));
-    block[2..4].copy_from_slice(&scale(x, min));
-    for i in 0..16 {
-        block[4 + i] = q(x[i]) | q(x[i + 16]) << 4;
+    block[..2].copy_from_slice(&scale(amax, d));
+    block[2..4].copy_from_slice(&scale(amax, min));
+    fours(x, &mut block[4..], |x| (x - min) * id + 0.5);
+}
+
+/// Cuts `value` of each element to 0..=15 and packs them.
+fn fours(x: &[f32; LEN], block: &mut [u8], value: impl Fn(f32) -> f32) {
+    let q: [u8; LEN] = x.map(|x| (value(x) as i32).clamp(0, 15) as u8);
+    for (byte, (low, high)) in block.iter_mut().zip(q.iter().zip(&q[16..])) {
+        *byte = low | high << 4;
     }
 }
 
@@ -111,9 +116,15 @@ fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// `d` as a binary16; no number where an element of the block is not finite: a maximum would overlook a NaN.
-fn scale(x: &[f32; LEN], d: f32) -> [u8; 2] {
-    if x.iter().all(|x| x.is_finite()) {
+/// The largest |x|; a NaN where there is one. On integers: the order is the same, and the compiler may make vectors of it.
+fn magnitude(x: &[f32; LEN]) -> f32 {
+    let bits = x.iter().map(|x| x.abs().to_bits() as i32);
+    f32::from_bits(bits.fold(0, i32::max) as u32)
+}
+
+/// `d` as a binary16; no number where an element of the block is not finite: `d` might hide that.
+fn scale(amax: f32, d: f32) -> [u8; 2] {
+    if amax.is_finite() {
         f32_to_f16(d).to_le_bytes()
     } else {
         NAN

@@ -408,6 +408,8 @@ fn unsupported(number: u32) -> Option<&'static str> {
         34 => "TQ1_0",
         35 => "TQ2_0",
         39 => "MXFP4",
+        40 => "NVFP4",
+        41 => "Q1_0",
         _ => return None,
     })
 }
