@@ -99,6 +99,12 @@ fn blocks_worked_by_hand() {
         Dtype::Q4_1.encode(&x, &mut block);
         assert_eq!(block[2..4], [0, m]);
     }
+    // Zeros of both signs only: no step, and not a negative one.
+    let mut x = [0.0; 32];
+    x[31] = -0.0;
+    let mut block = [1; 20];
+    Dtype::Q4_1.encode(&x, &mut block);
+    assert_eq!(block, [0; 20]);
 }
 
 #[test]
