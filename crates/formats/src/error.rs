@@ -212,6 +212,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A shard that the index names and the directory lacks.
+    #[error("{path} names the shard {shard:?}, which is not in the directory; copy or download it too")]
+    MissingShard {
+        /// The index.
+        path: PathBuf,
+        /// The shard's name.
+        shard: String,
+    },
     /// A directory without weights in a form that is read here.
     #[error("{path} holds neither model.safetensors nor model.safetensors.index.json{hint}")]
     NoWeights {
@@ -219,6 +227,170 @@ pub enum Error {
         path: PathBuf,
         /// What it holds instead, and what to do about it; empty where nothing is known.
         hint: &'static str,
+    },
+
+    /// Bytes that do not start as a GGUF file does.
+    #[error("{path} starts with \"{found}\"; a GGUF file starts with \"GGUF\"")]
+    NotGguf {
+        /// The file.
+        path: PathBuf,
+        /// Its first four bytes, or fewer, with escapes.
+        found: String,
+    },
+    /// A GGUF file with the bytes of its numbers in the other order.
+    #[error(
+        "{path} is a big-endian GGUF file, and only little-endian ones are read; convert it with gguf_convert_endian.py \
+         of llama.cpp"
+    )]
+    GgufBigEndian {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A version of GGUF that is not read.
+    #[error("{path} is a GGUF file of version {found}; versions 2 and 3 are read: convert the model again")]
+    GgufVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// A GGUF header that goes on behind the end of the file.
+    #[error(
+        "{path} is cut short or damaged: {what} at byte {at} needs {needed} bytes, and {left} are left of the file"
+    )]
+    GgufTruncated {
+        /// The file.
+        path: PathBuf,
+        /// What was being read.
+        what: String,
+        /// Where, in bytes from the beginning of the file.
+        at: u64,
+        /// Bytes that it takes at least; `u64::MAX` for more than that.
+        needed: u64,
+        /// Bytes from there to the end of the file.
+        left: u64,
+    },
+    /// More tensors or metadata than a file of this size can have, or than are accepted.
+    #[error("{path} claims to hold {found} {what}; there can be at most {limit}")]
+    GgufCount {
+        /// The file.
+        path: PathBuf,
+        /// What is counted.
+        what: &'static str,
+        /// The number in the file.
+        found: u64,
+        /// The largest number possible.
+        limit: u64,
+    },
+    /// The name of a key or tensor that is none.
+    #[error("{path}: the name of {what} {index} {reason}")]
+    GgufName {
+        /// The file.
+        path: PathBuf,
+        /// "metadata entry" or "tensor".
+        what: &'static str,
+        /// Its place, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A metadata value of a type that the format does not know.
+    #[error("{path}: the value of {key:?} has the unknown type {found}; types are 0 to 12")]
+    GgufValueType {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The type's number.
+        found: u32,
+    },
+    /// A metadata value that is not what its type asks for.
+    #[error("{path}: the value of {key:?} {reason}")]
+    GgufValue {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two metadata entries of one key.
+    #[error("{path}: the key {key:?} stands twice")]
+    DuplicateKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
+    /// A key that the metadata lacks.
+    #[error("{path} says nothing under {key:?}; expected {expected}")]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+        /// The key asked for.
+        key: String,
+        /// What its value should be.
+        expected: &'static str,
+    },
+    /// A metadata value of another type than the caller's.
+    #[error("{path}: the value of {key:?} is {found}; expected {expected}")]
+    KeyType {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value, shortened.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// An alignment that no GGUF file can have.
+    #[error("{path}: general.alignment is {found}; expected a power of two from 8 to {limit}")]
+    Alignment {
+        /// The file.
+        path: PathBuf,
+        /// The alignment.
+        found: u32,
+        /// The largest one that is accepted.
+        limit: u32,
+    },
+    /// A shape that no tensor of a GGUF file can have.
+    #[error("{path}: tensor {tensor:?} of dtype {dtype} has shape {shape:?}, {reason}")]
+    GgufShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: crate::dtype::Dtype,
+        /// Its sizes, the slowest first.
+        shape: Vec<u64>,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// More dimensions than a tensor of a GGUF file can have.
+    #[error("{path}: tensor {tensor:?} has {found} dimensions; there can be at most {limit}")]
+    GgufRank {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its number of dimensions.
+        found: u32,
+        /// The largest number.
+        limit: usize,
+    },
+    /// An element type of ggml that is not read here, or that there is not.
+    #[error("{path}: tensor {tensor:?} has dtype {found}, which is not read; read are {read}")]
+    UnsupportedDtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The dtype's name, or its number where it has none.
+        found: String,
+        /// Those that are read.
+        read: String,
     },
 
     /// A directory without a manifest: not written by this project, or not completely.

@@ -6,7 +6,11 @@
 //! - [`durable`]: every file the project writes goes through here. After a crash at any point the old state or the new
 //!   one is there, complete; a checkpoint directory carries sizes and sums, and [`durable::verify_dir`] checks them.
 //! - [`safetensors`]: reading tensors where they lie in a mapped file, also over the shards of a model directory, and
-//!   writing them without a second copy.
+//!   writing them without a second copy; halves become 32-bit floats on the way in, and are made from them on the way out.
+//! - [`gguf`]: the format of llama.cpp, in and out: typed metadata and tensors where they lie in a mapped file; what was
+//!   read and is written again is the same file.
+//! - [`dtype`]: element types of weights, half-precision and quantised blocks, to 32-bit floats and back, to the bytes of
+//!   ggml's reference.
 //! - [`map`]: files as slices, with the only `unsafe` of this crate.
 //! - [`json`]: small JSON files, bounded in size and depth.
 //! - [`memory`]: how much memory is free.
@@ -34,8 +38,10 @@
 #[cfg(target_endian = "big")]
 compile_error!("the formats are little-endian and are mapped as they are: a big-endian machine would misread them");
 
+pub mod dtype;
 pub mod durable;
 mod error;
+pub mod gguf;
 pub mod json;
 pub mod map;
 pub mod memory;

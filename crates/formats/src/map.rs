@@ -34,6 +34,20 @@ impl MappedFile {
         })
     }
 
+    /// A copy of `bytes` in memory, in the place of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// Where the system has no memory for them.
+    pub(crate) fn of_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Self> {
+        let path = path.as_ref();
+        let mut map = memmap2::MmapMut::map_anon(bytes.len()).map_err(Error::io("map", path))?;
+        map.copy_from_slice(bytes);
+        Ok(Self {
+            path: path.to_owned(),
+            map: map.make_read_only().map_err(Error::io("map", path))?,
+        })
+    }
+
     /// The path it was opened with.
     pub fn path(&self) -> &Path {
         &self.path

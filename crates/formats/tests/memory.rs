@@ -1,6 +1,7 @@
 //! Malformed files take no more memory than twice their size and 64 MiB.
 #![cfg(target_os = "linux")]
 
+use foretoken_formats::gguf::{Gguf, MAX_METADATA, MAX_TENSORS};
 use foretoken_formats::safetensors::{INDEX, Safetensors, open_model_dir};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -73,6 +74,56 @@ fn memory_of_malformed_files_is_bounded() {
         std::fs::write(dir.path().join(INDEX), &text).unwrap();
         assert_bounded(what, text.len() as u64, dir.path());
     }
+    let path = dir.path().join("model.gguf");
+    for (what, bytes) in malformed_gguf() {
+        std::fs::write(&path, &bytes).unwrap();
+        assert_bounded(what, bytes.len() as u64, &path);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// GGUF files of about 24 MiB whose mistake comes last.
+fn malformed_gguf() -> Vec<(&'static str, Vec<u8>)> {
+    let size = 24 * MIB as usize;
+    let string = |text: &[u8]| [&(text.len() as u64).to_le_bytes(), text].concat();
+    let head = |tensors: usize, keys: usize| {
+        let counts = [tensors as u64, keys as u64].map(u64::to_le_bytes).concat();
+        [b"GGUF\x03\0\0\0", &counts[..]].concat()
+    };
+    // One key whose value is an array of `element`: `item` again and again, then `last`.
+    let array = |element: u32, item: &[u8], last: &[u8]| {
+        let len = (size / item.len()) as u64 + 1;
+        let begin = [9_u32.to_le_bytes(), element.to_le_bytes()].concat();
+        [
+            &head(0, 1),
+            &string(b"k"),
+            &begin,
+            &len.to_le_bytes()[..],
+            &item.repeat(len as usize - 1),
+            last,
+        ]
+        .concat()
+    };
+    let mut tensors = head(MAX_TENSORS, 0);
+    for i in 0..MAX_TENSORS {
+        tensors.extend(string(format!("{i:0>64}").as_bytes()));
+        tensors.extend([[1, 0, 0, 0], [1, 0, 0, 0], [0; 4], [0; 4], [1, 0, 0, 0], [0; 4]].concat()); // all at offset 0
+    }
+    let mut metadata = head(0, MAX_METADATA);
+    for i in 0..MAX_METADATA - 1 {
+        metadata.extend(string(format!("{i:0>300}").as_bytes()));
+        metadata.extend([8, 0, 0, 0]);
+        metadata.extend(string(&[b'x'; 64]));
+    }
+    metadata.extend([0xff; 8]);
+    vec![
+        ("gguf tensors", tensors),
+        ("gguf metadata", metadata),
+        ("gguf strings", array(8, &[0; 8], &[0xff; 8])),
+        ("gguf arrays", array(9, &[0; 12], &[0xff; 12])),
+        ("gguf truth values", array(7, &[1], &[2])),
+        ("gguf text", array(8, &string(&vec![b'x'; size - 8]), &string(&[0xff]))),
+    ]
 }
 
 /// Opens `path` in a process of its own, where nothing was allocated and freed before, and looks at its memory.
@@ -100,6 +151,8 @@ fn open_and_tell(path: &Path) {
     let before = peak();
     let error = if path.is_dir() {
         open_model_dir(path).map(drop)
+    } else if path.extension().is_some_and(|extension| extension == "gguf") {
+        Gguf::open(path).map(drop)
     } else {
         Safetensors::open(path).map(drop)
     };

@@ -72,6 +72,28 @@ fn shards() {
 }
 
 #[test]
+fn a_tensor_in_two_shards_is_the_one_the_index_names() {
+    let dir = tempfile::tempdir().unwrap();
+    save(&dir.path().join("x"), &[("a", 1.0), ("b", 2.0)]);
+    save(&dir.path().join("y"), &[("a", 3.0)]);
+    for (map, expected) in [(r#""a":"y","b":"x""#, 3.0), (r#""b":"x","a":"x""#, 1.0)] {
+        // A total size that is wrong, or no metadata at all, says nothing about the tensors.
+        for metadata in [r#""metadata":{"total_size":999},"#, ""] {
+            fs::write(
+                dir.path().join(INDEX),
+                format!("{{{metadata}\"weight_map\":{{{map}}}}}"),
+            )
+            .unwrap();
+            let weights = open_model_dir(dir.path()).unwrap();
+            assert_eq!(
+                (value(&weights, "a"), value(&weights, "b")),
+                (Some(expected), Some(2.0))
+            );
+        }
+    }
+}
+
+#[test]
 fn shards_outside_the_directory_are_refused() {
     for shard in [
         "../outside",
@@ -132,7 +154,7 @@ fn indexes_that_lie() {
     for map in [r#""a":"x","a":"x""#, r#""a":"x","a":"y""#] {
         assert!(matches!(open(map), Err(Error::DuplicateTensor { tensor, .. }) if tensor == "a"));
     }
-    assert!(matches!(open(r#""a":"none""#), Err(Error::Io { .. })));
+    assert!(matches!(open(r#""a":"none""#), Err(Error::MissingShard { shard, .. }) if shard == "none"));
     assert!(matches!(open(r#""a":1"#), Err(Error::Json { line: 1, .. })));
     assert!(matches!(open(r#""a":"#), Err(Error::Json { .. })));
     let many: Vec<String> = (0..2000).map(|i| format!(r#""{i}":"shard-{i}""#)).collect();

@@ -1,5 +1,6 @@
 //! What is written comes back, here and in the reference implementation, and what that one refuses is refused here.
 
+use foretoken_formats::dtype::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use foretoken_formats::durable::{DurableFile, write_file};
 use foretoken_formats::safetensors::{Data, Dtype, Safetensors, Tensor, encoded_len, write};
 use proptest::collection::{btree_map, vec};
@@ -17,6 +18,8 @@ struct Owned {
 #[derive(Clone, Debug)]
 enum Elements {
     F32(Vec<f32>),
+    F16(Vec<f32>),
+    BF16(Vec<f32>),
     U64(Vec<u64>),
     U8(Vec<u8>),
 }
@@ -25,6 +28,8 @@ impl Owned {
     fn tensor<'a>(&'a self, name: &'a str) -> Tensor<'a> {
         match &self.elements {
             Elements::F32(x) => Tensor::f32(name, &self.shape, x),
+            Elements::F16(x) => Tensor::f16(name, &self.shape, x),
+            Elements::BF16(x) => Tensor::bf16(name, &self.shape, x),
             Elements::U64(x) => Tensor::u64(name, &self.shape, x),
             Elements::U8(x) => Tensor::u8(name, &self.shape, x),
         }
@@ -37,6 +42,9 @@ fn owned() -> impl Strategy<Value = Owned> {
         // Any bits: NaNs with their payload, infinities and subnormals come back as they are.
         let elements = prop_oneof![
             vec(any::<u32>().prop_map(f32::from_bits), count).prop_map(Elements::F32),
+            vec(any::<u16>().prop_map(f16_to_f32), count).prop_map(Elements::F16),
+            vec(any::<f32>(), count).prop_map(Elements::F16),
+            vec(any::<f32>(), count).prop_map(Elements::BF16),
             vec(any::<u64>(), count).prop_map(Elements::U64),
             vec(any::<u8>(), count).prop_map(Elements::U8),
         ];
@@ -92,7 +100,16 @@ proptest! {
         prop_assert_eq!(file.names().len(), list.len());
         prop_assert_eq!(reference.len(), list.len());
         for tensor in &list {
+            let halves: Vec<u8>;
             let (dtype, expected): (Dtype, &[u8]) = match tensor.data {
+                Data::F16(x) => {
+                    halves = x.iter().flat_map(|&x| f32_to_f16(x).to_le_bytes()).collect();
+                    (Dtype::F16, &halves)
+                }
+                Data::BF16(x) => {
+                    halves = x.iter().flat_map(|&x| f32_to_bf16(x).to_le_bytes()).collect();
+                    (Dtype::BF16, &halves)
+                }
                 Data::F32(x) => (Dtype::F32, bytemuck::cast_slice(x)),
                 Data::U64(x) => (Dtype::U64, bytemuck::cast_slice(x)),
                 Data::U8(x) => (Dtype::U8, x),
@@ -107,6 +124,15 @@ proptest! {
                     let mut read = vec![1.0; x.len()];
                     found.read_f32(&mut read).unwrap();
                     prop_assert!(read.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()));
+                }
+                Data::F16(x) | Data::BF16(x) => {
+                    let nearest = |x| match dtype {
+                        Dtype::F16 => f16_to_f32(f32_to_f16(x)),
+                        _ => bf16_to_f32(f32_to_bf16(x)),
+                    };
+                    let mut read = vec![1.0; x.len()];
+                    found.read_f32(&mut read).unwrap();
+                    prop_assert!(read.iter().zip(x).all(|(a, &b)| a.to_bits() == nearest(b).to_bits()));
                 }
                 Data::U64(x) => prop_assert_eq!(found.read_u64().unwrap(), x),
                 Data::U8(x) => prop_assert_eq!(found.bytes, x),
@@ -218,6 +244,8 @@ fn the_bytes_are_these() {
     // Wider elements first, then the order given; metadata sorted; the header padded to a multiple of 8.
     let tensors = [
         Tensor::u8("flags", &[1], &[9]),
+        Tensor::bf16("c", &[1], &[1.5]),
+        Tensor::f16("d", &[1], &[1.5]),
         Tensor::f32("b", &[1, 2], &[1.0, 2.0]),
         Tensor::f32("a", &[], &[3.0]),
         Tensor::u64("step", &[1], &[4]),
@@ -226,7 +254,8 @@ fn the_bytes_are_these() {
     let header = concat!(
         r#"{"__metadata__":{"config":"{}","format":"pt","step":"4"},"step":{"dtype":"U64","shape":[1],"data_offsets":[0,8]},"#,
         r#""b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]},"a":{"dtype":"F32","shape":[],"data_offsets":[16,20]},"#,
-        r#""flags":{"dtype":"U8","shape":[1],"data_offsets":[20,21]}}"#,
+        r#""c":{"dtype":"BF16","shape":[1],"data_offsets":[20,22]},"d":{"dtype":"F16","shape":[1],"data_offsets":[22,24]},"#,
+        r#""flags":{"dtype":"U8","shape":[1],"data_offsets":[24,25]}}"#,
     );
     let padded = header.len().next_multiple_of(8);
     assert_eq!(bytes[..8], (padded as u64).to_le_bytes());
@@ -236,7 +265,9 @@ fn the_bytes_are_these() {
     );
     assert_eq!(
         bytes[8 + padded..],
-        [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64, 9]
+        [
+            4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64, 0xc0, 0x3f, 0, 0x3e, 9
+        ]
     );
 }
 

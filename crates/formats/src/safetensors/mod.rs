@@ -8,7 +8,6 @@
 //! duplicate names collapse, names no tensor in most of its errors, and takes about 20 times the size of a hostile header in
 //! memory (a shape of 12 million zeros). Its writer holds the metadata in a map without order, so that the same tensors give different bytes.
 
-mod convert;
 mod header;
 mod model_dir;
 mod write;
@@ -18,6 +17,7 @@ pub use header::{MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_STRING_BYTES, MAX
 pub use model_dir::{INDEX, MODEL, Weights, open_model_dir};
 pub use write::{Data, Tensor, encoded_len, write};
 
+use crate::dtype;
 use crate::map::MappedFile;
 use crate::{Error, Result};
 use header::{Entry, Header};
@@ -36,7 +36,18 @@ impl Safetensors {
     /// # Errors
     /// Whatever is wrong with the file, naming the tensor where it is about one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let file = MappedFile::open(path)?;
+        Self::new(MappedFile::open(path)?)
+    }
+
+    /// As [`Safetensors::open`], from a copy of `bytes` in memory.
+    ///
+    /// # Errors
+    /// As [`Safetensors::open`].
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Self::new(MappedFile::of_bytes("(bytes)", bytes)?)
+    }
+
+    fn new(file: MappedFile) -> Result<Self> {
         let header = header::parse(file.path(), file.bytes())?;
         Ok(Self { file, header })
     }
@@ -133,9 +144,9 @@ impl TensorView<'_> {
             return self.expect_shape(&[out.len()]);
         }
         match self.dtype {
-            Dtype::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(self.bytes),
-            Dtype::F16 => convert::f16_to_f32(self.bytes, out),
-            Dtype::BF16 => convert::bf16_to_f32(self.bytes, out),
+            Dtype::F32 => dtype::Dtype::F32.decode(self.bytes, out),
+            Dtype::F16 => dtype::Dtype::F16.decode(self.bytes, out),
+            Dtype::BF16 => dtype::Dtype::BF16.decode(self.bytes, out),
             _ => return Err(self.wrong_dtype("F32, F16 or BF16")),
         }
         Ok(())

@@ -6,6 +6,7 @@ use crate::{Error, Result, error::shown, json};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The weights' file in a model directory.
@@ -30,10 +31,11 @@ pub struct Weights {
 
 /// Opens the weights of a model directory: [`MODEL`] where it exists, else the shards of [`INDEX`].
 ///
-/// All headers are read and checked, and every tensor of the index is found in its shard.
+/// All headers are read and checked, and every tensor of the index is found in its shard. What else a shard holds does not
+/// count, and neither does the `total_size` that an index may tell.
 ///
 /// # Errors
-/// [`Error::NoWeights`]; [`Error::ShardPath`] for a shard outside the directory (its symlinks may only lead to the blobs
+/// [`Error::NoWeights`]; [`Error::MissingShard`]; [`Error::ShardPath`] for a shard outside the directory (its symlinks may only lead to the blobs
 /// of a hub cache beside it); and those of [`Safetensors::open`].
 pub fn open_model_dir(dir: impl AsRef<Path>) -> Result<Weights> {
     let dir = dir.as_ref();
@@ -156,7 +158,13 @@ fn shard_path(dir: &Path, index: &Path, shard: &str) -> Result<PathBuf> {
         return Err(refuse("is not a plain file name"));
     }
     let path = dir.join(shard);
-    let real = path.canonicalize().map_err(Error::io("open", &path))?;
+    let real = path.canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::MissingShard {
+            path: index.to_owned(),
+            shard: shown(shard),
+        },
+        _ => Error::io("open", &path)(error),
+    })?;
     let real_dir = dir.canonicalize().map_err(Error::io("open", dir))?;
     // A hub cache keeps files as MODEL/snapshots/REVISION/NAME -> ../../blobs/SUM.
     let blobs = real_dir

@@ -2,6 +2,7 @@
 
 use super::Dtype;
 use super::header::{MAX_HEADER_BYTES, METADATA};
+use crate::dtype;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,6 +23,10 @@ pub struct Tensor<'a> {
 pub enum Data<'a> {
     /// 32-bit floats.
     F32(&'a [f32]),
+    /// 32-bit floats that are rounded to binary16 while they are written, ties to even; from 65520 on to infinity.
+    F16(&'a [f32]),
+    /// 32-bit floats that are rounded to bfloat16 while they are written, ties to even.
+    BF16(&'a [f32]),
     /// 64-bit counters.
     U64(&'a [u64]),
     /// Bytes.
@@ -32,6 +37,18 @@ impl<'a> Tensor<'a> {
     /// A tensor of 32-bit floats.
     pub fn f32(name: &'a str, shape: &'a [usize], data: &'a [f32]) -> Self {
         let data = Data::F32(data);
+        Self { name, shape, data }
+    }
+
+    /// A tensor of halves (IEEE 754 binary16), from 32-bit floats.
+    pub fn f16(name: &'a str, shape: &'a [usize], data: &'a [f32]) -> Self {
+        let data = Data::F16(data);
+        Self { name, shape, data }
+    }
+
+    /// A tensor of bfloat16, from 32-bit floats.
+    pub fn bf16(name: &'a str, shape: &'a [usize], data: &'a [f32]) -> Self {
+        let data = Data::BF16(data);
         Self { name, shape, data }
     }
 
@@ -50,16 +67,33 @@ impl<'a> Tensor<'a> {
     fn dtype(&self) -> Dtype {
         match self.data {
             Data::F32(_) => Dtype::F32,
+            Data::F16(_) => Dtype::F16,
+            Data::BF16(_) => Dtype::BF16,
             Data::U64(_) => Dtype::U64,
             Data::U8(_) => Dtype::U8,
         }
     }
 
-    fn bytes(&self) -> &'a [u8] {
+    fn elements(&self) -> usize {
         match self.data {
-            Data::F32(data) => bytemuck::cast_slice(data),
-            Data::U64(data) => bytemuck::cast_slice(data),
-            Data::U8(data) => data,
+            Data::F32(data) | Data::F16(data) | Data::BF16(data) => data.len(),
+            Data::U64(data) => data.len(),
+            Data::U8(data) => data.len(),
+        }
+    }
+
+    /// Bytes of the elements in the file.
+    fn size(&self) -> usize {
+        self.elements() * (self.dtype().bitsize() / 8)
+    }
+
+    fn write(&self, w: &mut dyn Write) -> io::Result<()> {
+        match self.data {
+            Data::F32(data) => w.write_all(bytemuck::cast_slice(data)),
+            Data::F16(data) => dtype::Dtype::F16.write(data, w),
+            Data::BF16(data) => dtype::Dtype::BF16.write(data, w),
+            Data::U64(data) => w.write_all(bytemuck::cast_slice(data)),
+            Data::U8(data) => w.write_all(data),
         }
     }
 }
@@ -67,7 +101,7 @@ impl<'a> Tensor<'a> {
 /// Writes `tensors` to `w`, with `metadata` as pairs of key and text.
 ///
 /// The same arguments give the same bytes. Tensors keep their order, except that wider elements come first (U64, F32,
-/// U8): every tensor is then aligned in the file, which PyTorch asks for. `"format":"pt"` is in the metadata unless
+/// F16 and BF16, U8): every tensor is then aligned in the file, which PyTorch asks for. `"format":"pt"` is in the metadata unless
 /// `metadata` says something else under `format`; without it some versions of `transformers` refuse the file.
 ///
 /// Meant for [`crate::durable::write_file`] and [`crate::durable::DurableDir::file`].
@@ -90,7 +124,7 @@ pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)
     w.write_all(&(header.len() as u64).to_le_bytes())?;
     w.write_all(&header)?;
     for tensor in order {
-        w.write_all(tensor.bytes())?;
+        tensor.write(w)?;
     }
     Ok(())
 }
@@ -101,7 +135,7 @@ pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)
 /// As [`write()`].
 pub fn encoded_len(tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> u64 {
     let order = order(tensors);
-    let data: u64 = order.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+    let data: u64 = order.iter().map(|tensor| tensor.size() as u64).sum();
     8 + header(&order, metadata).len() as u64 + data
 }
 
@@ -114,10 +148,9 @@ fn order<'a, 'b>(tensors: &'b [Tensor<'a>]) -> Vec<&'b Tensor<'a>> {
     }
     for tensor in tensors {
         assert!(tensor.name != METADATA, "{METADATA} is no name for a tensor");
-        let bits = tensor.shape.iter().product::<usize>() * tensor.dtype().bitsize();
-        let found = tensor.bytes().len() * 8 / tensor.dtype().bitsize();
+        let found = tensor.elements();
         assert!(
-            bits == tensor.bytes().len() * 8,
+            tensor.shape.iter().product::<usize>() == found,
             "{}: shape {:?}, {found} elements",
             tensor.name,
             tensor.shape
@@ -148,7 +181,7 @@ impl Serialize for Header<'_> {
         map.serialize_entry(METADATA, &self.texts)?;
         let mut begin = 0;
         for tensor in self.order {
-            let end = begin + tensor.bytes().len();
+            let end = begin + tensor.size();
             let place = Place {
                 tensor,
                 offsets: [begin, end],
