@@ -3,6 +3,7 @@
 
 mod attention;
 mod dense;
+mod muon;
 mod pointwise;
 mod rows;
 
@@ -66,7 +67,13 @@ pub(crate) struct Inputs<'a> {
 
 /// Every op.
 pub(crate) fn ops() -> Vec<Op> {
-    let families = [dense::ops(), pointwise::ops(), rows::ops(), attention::ops()];
+    let families = [
+        dense::ops(),
+        pointwise::ops(),
+        rows::ops(),
+        attention::ops(),
+        muon::ops(),
+    ];
     families.into_iter().flatten().collect()
 }
 
