@@ -3,6 +3,7 @@
 
 mod completions;
 mod generate;
+mod optimizer;
 mod plot;
 mod size;
 mod size_table;

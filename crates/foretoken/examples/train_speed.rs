@@ -7,7 +7,7 @@
 
 use foretoken::formats::{json, safetensors};
 use foretoken::kernels::Pool;
-use foretoken::model::{Batch, Lanes, Model, Pass, gpt2::Gpt2, init, load, registry};
+use foretoken::model::{Batch, Lanes, Model, OptimizerKind, Pass, StateDtype, gpt2::Gpt2, init, load, registry};
 use foretoken::train::{GradientTree, Hyperparameters, Optimizer, resident_memory};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -21,6 +21,7 @@ const ADAMW: Hyperparameters = Hyperparameters {
     eps: 1e-8,
     weight_decay: 0.1,
     grad_clip: 1.0,
+    seed: 1337,
 };
 const FLAGS: [&str; 6] = [
     "--preset",
@@ -65,7 +66,7 @@ fn main() -> Result<(), Error> {
     };
     let pool = Pool::new(threads)?;
     let (table, mut losses) = (model.params(), vec![0.0; b * t]);
-    let mut optimizer = Optimizer::new(table)?;
+    let mut optimizer = Optimizer::new(table, OptimizerKind::AdamW, StateDtype::F32)?;
     let mut lanes = Lanes::new(&*model, b, t, Pass::Train)?;
     let mut gradients = GradientTree::new(table, lanes.count())?;
     let (mut seconds, mut loss) = (Vec::new(), 0.0);

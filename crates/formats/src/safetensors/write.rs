@@ -22,6 +22,8 @@ pub struct Tensor<'a> {
 pub enum Data<'a> {
     /// 32-bit floats.
     F32(&'a [f32]),
+    /// bf16: the upper halves of 32-bit floats' bits.
+    Bf16(&'a [u16]),
     /// 64-bit counters.
     U64(&'a [u64]),
     /// Bytes.
@@ -32,6 +34,12 @@ impl<'a> Tensor<'a> {
     /// A tensor of 32-bit floats.
     pub fn f32(name: &'a str, shape: &'a [usize], data: &'a [f32]) -> Self {
         let data = Data::F32(data);
+        Self { name, shape, data }
+    }
+
+    /// A tensor in bf16, given as the upper halves of 32-bit floats' bits.
+    pub fn bf16(name: &'a str, shape: &'a [usize], data: &'a [u16]) -> Self {
+        let data = Data::Bf16(data);
         Self { name, shape, data }
     }
 
@@ -50,6 +58,7 @@ impl<'a> Tensor<'a> {
     fn dtype(&self) -> Dtype {
         match self.data {
             Data::F32(_) => Dtype::F32,
+            Data::Bf16(_) => Dtype::BF16,
             Data::U64(_) => Dtype::U64,
             Data::U8(_) => Dtype::U8,
         }
@@ -58,6 +67,7 @@ impl<'a> Tensor<'a> {
     fn bytes(&self) -> &'a [u8] {
         match self.data {
             Data::F32(data) => bytemuck::cast_slice(data),
+            Data::Bf16(data) => bytemuck::cast_slice(data),
             Data::U64(data) => bytemuck::cast_slice(data),
             Data::U8(data) => data,
         }
@@ -67,7 +77,7 @@ impl<'a> Tensor<'a> {
 /// Writes `tensors` to `w`, with `metadata` as pairs of key and text.
 ///
 /// The same arguments give the same bytes. Tensors keep their order, except that wider elements come first (U64, F32,
-/// U8): every tensor is then aligned in the file, which PyTorch asks for. `"format":"pt"` is in the metadata unless
+/// BF16, U8): every tensor is then aligned in the file, which PyTorch asks for. `"format":"pt"` is in the metadata unless
 /// `metadata` says something else under `format`; without it some versions of `transformers` refuse the file.
 ///
 /// Meant for [`crate::durable::write_file`] and [`crate::durable::DurableDir::file`].

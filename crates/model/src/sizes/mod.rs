@@ -23,6 +23,7 @@ pub use parameters::{Parameters, PartRow, TensorRow};
 
 use crate::contract::Model;
 use crate::error::Error;
+use crate::optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 use crate::walk::Step;
 use serde::Serialize;
 
@@ -38,15 +39,21 @@ pub struct Options {
     pub micro_batches: usize,
     /// Sequences that are generated at the same time.
     pub sequences: usize,
+    /// What updates the weights.
+    pub optimizer: OptimizerKind,
+    /// How it keeps its moments.
+    pub optimizer_state: StateDtype,
 }
 
 impl Default for Options {
-    /// One of each.
+    /// One of each, and AdamW in f32.
     fn default() -> Self {
         Self {
             threads: 1,
             micro_batches: 1,
             sequences: 1,
+            optimizer: OptimizerKind::AdamW,
+            optimizer_state: StateDtype::F32,
         }
     }
 }
@@ -91,8 +98,17 @@ pub struct Flops {
     pub token_training_attention: f64,
     /// Forward and backward of a token, all of it.
     pub token_training: f64,
-    /// A step of the optimiser: all its micro-batches.
+    /// A step of the optimiser: forward and backward of all its micro-batches.
     pub step_training: f64,
+    /// What Muon's orthogonalisation adds to a step, however many tokens it has; 0 with AdamW.
+    pub step_optimizer: f64,
+}
+
+impl Flops {
+    /// Tokens a step from which on Muon's orthogonalisation is at most a tenth of forward and backward; 0 with AdamW.
+    pub fn muon_pays_from(&self) -> f64 {
+        10.0 * self.step_optimizer / self.token_training
+    }
 }
 
 const CONVENTION: &str = "a multiplication and an addition are two; attention is counted causally, the triangle with \
@@ -133,7 +149,11 @@ pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Resul
     };
     let steps = model.walk(b, t);
     let (parameters, counts) = parameters::parameters(model, &steps);
-    let flops = flops(&steps, b * t, options.micro_batches);
+    let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+    let flops = Flops {
+        step_optimizer: plan.flops,
+        ..flops(&steps, b * t, options.micro_batches)
+    };
     let training = memory::training(model, &steps, b, t, &options);
     Ok(Report {
         model_type: model.model_type(),
@@ -207,6 +227,7 @@ fn flops(steps: &[Step], n: usize, micro_batches: usize) -> Flops {
         token_training_attention,
         token_training,
         step_training: token_training * n as f64 * micro_batches as f64,
+        step_optimizer: 0.0,
     }
 }
 
