@@ -17,6 +17,7 @@ struct Owned {
 #[derive(Clone, Debug)]
 enum Elements {
     F32(Vec<f32>),
+    Bf16(Vec<u16>),
     U64(Vec<u64>),
     U8(Vec<u8>),
 }
@@ -25,6 +26,7 @@ impl Owned {
     fn tensor<'a>(&'a self, name: &'a str) -> Tensor<'a> {
         match &self.elements {
             Elements::F32(x) => Tensor::f32(name, &self.shape, x),
+            Elements::Bf16(x) => Tensor::bf16(name, &self.shape, x),
             Elements::U64(x) => Tensor::u64(name, &self.shape, x),
             Elements::U8(x) => Tensor::u8(name, &self.shape, x),
         }
@@ -37,6 +39,7 @@ fn owned() -> impl Strategy<Value = Owned> {
         // Any bits: NaNs with their payload, infinities and subnormals come back as they are.
         let elements = prop_oneof![
             vec(any::<u32>().prop_map(f32::from_bits), count).prop_map(Elements::F32),
+            vec(any::<u16>(), count).prop_map(Elements::Bf16),
             vec(any::<u64>(), count).prop_map(Elements::U64),
             vec(any::<u8>(), count).prop_map(Elements::U8),
         ];
@@ -94,6 +97,7 @@ proptest! {
         for tensor in &list {
             let (dtype, expected): (Dtype, &[u8]) = match tensor.data {
                 Data::F32(x) => (Dtype::F32, bytemuck::cast_slice(x)),
+                Data::Bf16(x) => (Dtype::BF16, bytemuck::cast_slice(x)),
                 Data::U64(x) => (Dtype::U64, bytemuck::cast_slice(x)),
                 Data::U8(x) => (Dtype::U8, x),
             };
@@ -107,6 +111,11 @@ proptest! {
                     let mut read = vec![1.0; x.len()];
                     found.read_f32(&mut read).unwrap();
                     prop_assert!(read.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()));
+                }
+                Data::Bf16(x) => {
+                    let mut read = vec![1; x.len()];
+                    found.read_bf16(&mut read).unwrap();
+                    prop_assert_eq!(read, x);
                 }
                 Data::U64(x) => prop_assert_eq!(found.read_u64().unwrap(), x),
                 Data::U8(x) => prop_assert_eq!(found.bytes, x),
