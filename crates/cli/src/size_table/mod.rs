@@ -238,7 +238,7 @@ fn products(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
             "Newton-Schulz: below 10% of a step from {} tokens on",
             grouped(f.muon_pays_from() as u64)
         );
-        let cells = [("Muon", Ink::Plain), ("", Ink::Plain)].map(|(text, ink)| (text.to_owned(), ink));
+        let cells = [("+ Muon", Ink::Plain), ("", Ink::Plain)].map(|(text, ink)| (text.to_owned(), ink));
         rows.push(row(
             cells.into_iter().chain([(flops(f.step_optimizer), Ink::Plain)]),
             &note,

@@ -167,9 +167,9 @@ fn muon(flops: &sizes::Flops, parameters: usize, tokens: u64) -> String {
     let share = flops.step_optimizer / flops.step_training;
     let from = flops.muon_pays_from();
     let verdict = if share <= 0.1 {
-        "it pays here"
+        "likely to pay here"
     } else {
-        "on so few adamw takes less time, unless muon saves that many steps"
+        "here it pays only where it saves as many steps"
     };
     format!(
         "muon for {} parameters in hidden matrices, adamw for the rest; Newton-Schulz adds {:.1} GFLOP a step, {:.0}% of \
@@ -178,7 +178,7 @@ fn muon(flops: &sizes::Flops, parameters: usize, tokens: u64) -> String {
         flops.step_optimizer / 1e9,
         100.0 * share,
         grouped(tokens),
-        short(from),
+        grouped(from as u64),
     )
 }
 

@@ -53,31 +53,16 @@ fn a_step_depends_neither_on_the_way_round_nor_on_neighbours() {
     let pool = Pool::new(2).unwrap();
     let (rows, width) = (9, 21);
     let shape = |rows, cols, blocks| MuonShape { rows, cols, blocks };
-    let parts: Vec<(Vec<f32>, Vec<f32>)> = (0..3)
-        .map(|part| {
-            (
-                numbers(rows * width, 3.0 * part as f32),
-                numbers(rows * width, 50.0 + 1e3 * part as f32),
-            )
-        })
-        .collect();
-    let beside = |pick: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| -> Vec<f32> {
+    let part = |part: usize, seed: f32| numbers(rows * width, seed + 1e3 * part as f32);
+    let parts: Vec<[Vec<f32>; 2]> = (0..3).map(|i| [part(i, 3.0), part(i, 50.0)]).collect();
+    let [weights, updates] = [0, 1].map(|which| -> Vec<f32> {
+        let row = |part: &[Vec<f32>; 2], row: usize| part[which][row * width..(row + 1) * width].to_vec();
         (0..rows)
-            .flat_map(|row| {
-                parts
-                    .iter()
-                    .flat_map(move |part| pick(part)[row * width..(row + 1) * width].to_vec())
-            })
+            .flat_map(|i| parts.iter().flat_map(move |part| row(part, i)))
             .collect()
-    };
-    let fused = step(
-        &pool,
-        &beside(|p| &p.0),
-        &beside(|p| &p.1),
-        shape(rows, 3 * width, 3),
-        (0.02, 0.1),
-    );
-    for (part, (weight, update)) in parts.iter().enumerate() {
+    });
+    let fused = step(&pool, &weights, &updates, shape(rows, 3 * width, 3), (0.02, 0.1));
+    for (part, [weight, update]) in parts.iter().enumerate() {
         let alone = step(&pool, weight, update, shape(rows, width, 1), (0.02, 0.1));
         let transposed =
             |x: &[f32]| -> Vec<f32> { (0..rows * width).map(|i| x[i % rows * width + i / rows]).collect() };
