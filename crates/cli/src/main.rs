@@ -4,6 +4,7 @@
 mod bench;
 mod completions;
 mod generate;
+mod optimizer;
 mod plot;
 mod profile_table;
 mod size;

@@ -1,5 +1,6 @@
 //! `foretoken size`
 
+use crate::optimizer::{Optimizer, OptimizerState};
 use crate::size_table::{self, Style};
 use crate::{Usage, terminal};
 use clap::Args;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 Examples:
   foretoken size gpt2 --batch-size 4 --seq-len 1024
   foretoken size gpt3-175b
+  foretoken size gpt2-xl --optimizer muon --optimizer-state bf16
   foretoken size --n-layer 6 --n-head 6 --n-embd 384 --vocab-size 4096 --memory 8GiB
   foretoken size --model runs/001-tiny --json"
 )]
@@ -57,6 +59,12 @@ pub(crate) struct Size {
     /// What the backward makes again instead of keeping it
     #[arg(long, default_value = "selective", value_name = "WHAT")]
     recompute: crate::train::Recompute,
+    /// What updates the weights
+    #[arg(long, value_enum, default_value_t = Optimizer::Adamw, value_name = "NAME")]
+    optimizer: Optimizer,
+    /// How the optimizer keeps its moments
+    #[arg(long, value_enum, default_value_t = OptimizerState::F32, value_name = "TYPE")]
+    optimizer_state: OptimizerState,
     /// Also say what fits into this much memory: 8GiB, 500MB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
@@ -82,6 +90,8 @@ impl Size {
             threads,
             micro_batches: self.grad_accum,
             recompute: self.recompute.into(),
+            optimizer: self.optimizer.into(),
+            optimizer_state: self.optimizer_state.into(),
             ..Default::default()
         };
         match &self.model {

@@ -405,6 +405,8 @@ fn reading_another_dtype_or_size_names_the_tensor() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(ids.read_u64(), Err(Error::Dtype { .. })));
+    assert!(matches!(ids.read_bf16(&mut [0; 2]), Err(Error::Dtype { .. })));
+    assert!(matches!(ids.read_bf16(&mut [0; 3]), Err(Error::Shape { .. })));
     assert!(matches!(ids.read_f32(&mut [0.0; 3]), Err(Error::Shape { .. })));
     match ids.expect_shape(&[2, 1]) {
         Err(Error::Shape { found, expected, .. }) => assert_eq!((found, expected), (vec![1, 2], vec![2, 1])),

@@ -20,6 +20,7 @@ enum Elements {
     F32(Vec<f32>),
     F16(Vec<f32>),
     BF16(Vec<f32>),
+    Bf16(Vec<u16>),
     U64(Vec<u64>),
     U8(Vec<u8>),
 }
@@ -30,6 +31,7 @@ impl Owned {
             Elements::F32(x) => Tensor::f32(name, &self.shape, x),
             Elements::F16(x) => Tensor::f16(name, &self.shape, x),
             Elements::BF16(x) => Tensor::bf16(name, &self.shape, x),
+            Elements::Bf16(x) => Tensor::bf16_bits(name, &self.shape, x),
             Elements::U64(x) => Tensor::u64(name, &self.shape, x),
             Elements::U8(x) => Tensor::u8(name, &self.shape, x),
         }
@@ -45,6 +47,7 @@ fn owned() -> impl Strategy<Value = Owned> {
             vec(any::<u16>().prop_map(f16_to_f32), count).prop_map(Elements::F16),
             vec(any::<f32>(), count).prop_map(Elements::F16),
             vec(any::<f32>(), count).prop_map(Elements::BF16),
+            vec(any::<u16>(), count).prop_map(Elements::Bf16),
             vec(any::<u64>(), count).prop_map(Elements::U64),
             vec(any::<u8>(), count).prop_map(Elements::U8),
         ];
@@ -111,6 +114,7 @@ proptest! {
                     (Dtype::BF16, &halves)
                 }
                 Data::F32(x) => (Dtype::F32, bytemuck::cast_slice(x)),
+                Data::BF16Bits(x) => (Dtype::BF16, bytemuck::cast_slice(x)),
                 Data::U64(x) => (Dtype::U64, bytemuck::cast_slice(x)),
                 Data::U8(x) => (Dtype::U8, x),
             };
@@ -133,6 +137,11 @@ proptest! {
                     let mut read = vec![1.0; x.len()];
                     found.read_f32(&mut read).unwrap();
                     prop_assert!(read.iter().zip(x).all(|(a, &b)| a.to_bits() == nearest(b).to_bits()));
+                }
+                Data::BF16Bits(x) => {
+                    let mut read = vec![1; x.len()];
+                    found.read_bf16(&mut read).unwrap();
+                    prop_assert_eq!(read, x);
                 }
                 Data::U64(x) => prop_assert_eq!(found.read_u64().unwrap(), x),
                 Data::U8(x) => prop_assert_eq!(found.bytes, x),

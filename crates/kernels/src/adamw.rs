@@ -1,10 +1,12 @@
-//! AdamW in one pass over parameters, gradients and both moments (Loshchilov and Hutter, arXiv 1711.05101), and the
-//! gradient's norm before it.
+//! AdamW in one pass over parameters, gradients and both moments (Loshchilov and Hutter, arXiv 1711.05101), with moments in
+//! f32 or bf16, and the gradient's norm before it.
 
+use crate::bf16::{RUN, round, widen};
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, load, simd_fn, store};
+use crate::random::Stream;
+use crate::simd::{LANES, Simd, load, simd_fn, store};
 
-/// Elements a task updates.
+/// Elements a task updates; a multiple of [`RUN`].
 const CHUNK: usize = 16_384;
 /// Elements whose squares are summed in f32 before chunks are added in f64, in order: part of the norm's bits.
 const NORM_CHUNK: usize = 4096;
@@ -52,26 +54,117 @@ pub fn adamw(pool: &Pool, param: &mut [f32], m: &mut [f32], v: &mut [f32], grad:
     });
 }
 
-simd_fn! {
-    fn update[S](param: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], options: &AdamW) {
+/// The same step with moments in bf16 ([`crate::bf16_to_f32`]): half their memory, and 20 bytes a parameter to move. The
+/// new moments are rounded stochastically, by the bits that `stream` has for each element ([`crate::round_to_bf16`]); the
+/// parameters are updated from the moments as they were before that.
+///
+/// Why not to nearest: with decays near 1 a moment moves by less than half a bf16's last place a step, and would stand
+/// still. Rounded stochastically it is right on average. Drawing the bits takes longer than the bytes that are spared: 24 ms
+/// for 12.6 million parameters on a busy Zen 4, where f32 took 14. It is for where memory is short.
+///
+/// # Panics
+/// Where lengths differ.
+pub fn adamw_bf16(
+    pool: &Pool,
+    param: &mut [f32],
+    m: &mut [u16],
+    v: &mut [u16],
+    grad: &[f32],
+    options: &AdamW,
+    stream: Stream,
+) {
+    let n = param.len();
+    assert_eq!(
+        (m.len(), v.len(), grad.len()),
+        (n, n, n),
+        "parameters, moments and gradient have one shape"
+    );
+    let (m, v) = (Shards::new(m), Shards::new(v));
+    pool.run_chunks(param, CHUNK, |i, param| {
+        let (start, end) = (i * CHUNK, i * CHUNK + param.len());
+        // SAFETY: the chunk is this task's.
+        let (m, v) = unsafe { (m.range(start, end), v.range(start, end)) };
+        update_bf16(
+            pool.isa(),
+            param,
+            m,
+            v,
+            &grad[start..end],
+            options,
+            stream,
+            start as u64,
+        );
+    });
+}
+
+/// The numbers of a step, in every lane.
+struct Rates<S: Simd> {
+    rate: S::V,
+    root: S::V,
+    keep: S::V,
+    beta: [S::V; 2],
+    rest: [S::V; 2],
+    eps: S::V,
+    scale: S::V,
+}
+
+impl<S: Simd> Rates<S> {
+    #[inline(always)]
+    fn new(options: &AdamW) -> Self {
         let (beta1, beta2) = (f64::from(options.beta1), f64::from(options.beta2));
         let step = options.step as f64;
-        let rate = S::splat((f64::from(options.lr) / (1.0 - beta1.powf(step))) as f32);
-        let root = S::splat((1.0 / (1.0 - beta2.powf(step)).sqrt()) as f32);
-        let keep = S::splat((1.0 - f64::from(options.lr) * f64::from(options.weight_decay)) as f32);
-        let (b1, b2) = (S::splat(options.beta1), S::splat(options.beta2));
-        let (c1, c2) = (S::splat((1.0 - beta1) as f32), S::splat((1.0 - beta2) as f32));
-        let (eps, scale) = (S::splat(options.eps), S::splat(options.grad_scale));
+        Self {
+            rate: S::splat((f64::from(options.lr) / (1.0 - beta1.powf(step))) as f32),
+            root: S::splat((1.0 / (1.0 - beta2.powf(step)).sqrt()) as f32),
+            keep: S::splat((1.0 - f64::from(options.lr) * f64::from(options.weight_decay)) as f32),
+            beta: [S::splat(options.beta1), S::splat(options.beta2)],
+            rest: [S::splat((1.0 - beta1) as f32), S::splat((1.0 - beta2) as f32)],
+            eps: S::splat(options.eps),
+            scale: S::splat(options.grad_scale),
+        }
+    }
+
+    /// Parameters and both moments after the step.
+    #[inline(always)]
+    fn update(&self, param: S::V, m: S::V, v: S::V, grad: S::V) -> [S::V; 3] {
+        let g = S::mul(grad, self.scale);
+        let m = S::fma(self.beta[0], m, S::mul(self.rest[0], g));
+        let v = S::fma(self.beta[1], v, S::mul(S::mul(self.rest[1], g), g));
+        let denominator = S::add(S::mul(S::sqrt(v), self.root), self.eps);
+        let kept = S::mul(param, self.keep);
+        [S::sub(kept, S::div(S::mul(self.rate, m), denominator)), m, v]
+    }
+}
+
+simd_fn! {
+    fn update[S](param: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], options: &AdamW) {
+        let rates = Rates::<S>::new(options);
         let n = param.len();
         for i in (0..n).step_by(LANES) {
-            let g = S::mul(load::<S>(&grad[i..n]), scale);
-            let mi = S::fma(b1, load::<S>(&m[i..n]), S::mul(c1, g));
-            let vi = S::fma(b2, load::<S>(&v[i..n]), S::mul(S::mul(c2, g), g));
-            let denominator = S::add(S::mul(S::sqrt(vi), root), eps);
-            let kept = S::mul(load::<S>(&param[i..n]), keep);
-            store::<S>(&mut param[i..], S::sub(kept, S::div(S::mul(rate, mi), denominator)));
+            let before = (load::<S>(&param[i..n]), load::<S>(&m[i..n]), load::<S>(&v[i..n]));
+            let [p, mi, vi] = rates.update(before.0, before.1, before.2, load::<S>(&grad[i..n]));
+            store::<S>(&mut param[i..], p);
             store::<S>(&mut m[i..], mi);
             store::<S>(&mut v[i..], vi);
+        }
+    }
+}
+
+simd_fn! {
+    fn update_bf16[S](
+        param: &mut [f32], m: &mut [u16], v: &mut [u16], grad: &[f32], options: &AdamW, stream: Stream, first: u64,
+    ) {
+        let rates = Rates::<S>::new(options);
+        let n = param.len();
+        for start in (0..n).step_by(RUN) {
+            let words = stream.blocks((first + start as u64) / 4);
+            for (word, i) in (start..n.min(start + RUN)).step_by(LANES).enumerate() {
+                let before = (load::<S>(&param[i..n]), widen::<S>(&m[i..n]), widen::<S>(&v[i..n]));
+                let [p, mi, vi] = rates.update(before.0, before.1, before.2, load::<S>(&grad[i..n]));
+                store::<S>(&mut param[i..], p);
+                round::<S, 0>(&mut m[i..n], mi, &words[word]);
+                round::<S, 16>(&mut v[i..n], vi, &words[word]);
+            }
         }
     }
 }
@@ -132,6 +225,7 @@ pub fn adamw_reference(p: f64, m: f64, v: f64, grad: f64, o: &AdamW) -> (f64, f6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bf16::{bf16_to_f32, round_to_bf16, rounding_word};
     use crate::isa::Isa;
 
     #[test]
@@ -165,6 +259,47 @@ mod tests {
                         "{isa:?} {got} {want}"
                     );
                 }
+            }
+        }
+    }
+
+    /// Parameters move as the f32 kernel moves them, and the moments are its own, rounded by the stream's bits.
+    #[test]
+    fn bf16_is_the_f32_step_with_rounded_moments() {
+        let o = AdamW {
+            lr: 1e-2,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            step: 3,
+            grad_scale: 0.5,
+        };
+        let stream = Stream {
+            seed: 11,
+            step: 3,
+            purpose: 1,
+        };
+        let n = 2 * CHUNK + 77;
+        let f = |k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<f32>>();
+        let halves = |x: Vec<f32>| x.iter().map(|x| (x.to_bits() >> 16) as u16).collect::<Vec<u16>>();
+        let wide = |x: &[u16]| x.iter().map(|&x| bf16_to_f32(x)).collect::<Vec<f32>>();
+        for isa in Isa::available() {
+            let pool = Pool::with_isa(2, isa);
+            let (m, v, g) = (halves(f(0.2)), halves(f(0.3).iter().map(|x| x * x).collect()), f(0.4));
+            let (mut want_p, mut want_m, mut want_v) = (f(0.1), wide(&m), wide(&v));
+            adamw(&pool, &mut want_p, &mut want_m, &mut want_v, &g, &o);
+            let (mut p, mut m, mut v) = (f(0.1), m, v);
+            adamw_bf16(&pool, &mut p, &mut m, &mut v, &g, &o, stream);
+            assert!(
+                p.iter().zip(&want_p).all(|(p, want)| p.to_bits() == want.to_bits()),
+                "{isa:?}"
+            );
+            for i in 0..n {
+                let word = rounding_word(&stream, i as u64);
+                let want = [(want_m[i], word as u16), (want_v[i], (word >> 16) as u16)];
+                let want = want.map(|(x, bits)| round_to_bf16(x, bits));
+                assert_eq!([m[i], v[i]], want, "{isa:?} at {i}");
             }
         }
     }

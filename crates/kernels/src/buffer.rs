@@ -1,6 +1,7 @@
-//! One aligned, zeroed block of floats: what every arena and packing buffer is made of.
+//! One aligned, zeroed block of numbers: what every arena and packing buffer is made of.
 
 use memmap2::MmapMut;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// Bytes that a [`Buffer`] is aligned to: a cache line, and an AVX-512 register.
@@ -11,21 +12,38 @@ pub const ALIGNMENT: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// `len` floats at a 64-byte boundary, zero at first. Pages that are never touched are never resident.
-pub struct Buffer {
+pub type Buffer = Aligned<f32>;
+
+/// The same for numbers in bf16, each the upper half of an `f32`'s bits.
+pub type Bf16Buffer = Aligned<u16>;
+
+/// A number whose every pattern of bits is a value, zeros being zero.
+///
+/// # Safety
+/// The type holds no padding, and any bits are one of its values.
+pub unsafe trait Number: Copy {}
+// SAFETY: any four bytes are a float.
+unsafe impl Number for f32 {}
+// SAFETY: any two bytes are a whole number.
+unsafe impl Number for u16 {}
+
+/// `len` numbers at a 64-byte boundary, zero at first: a [`Buffer`] or a [`Bf16Buffer`].
+pub struct Aligned<T> {
     /// None where `len` is 0.
     map: Option<MmapMut>,
-    /// Bytes of the map before the first float.
+    /// Bytes of the map before the first number.
     offset: usize,
     len: usize,
+    of: PhantomData<T>,
 }
 
-impl Buffer {
+impl<T: Number> Aligned<T> {
     /// `len` zeros.
     ///
     /// # Panics
     /// Where the system refuses: ask [`Buffer::try_zeroed`] where the size comes from a user.
     pub fn zeroed(len: usize) -> Self {
-        Self::try_zeroed(len).unwrap_or_else(|| panic!("no memory for {len} floats"))
+        Self::try_zeroed(len).unwrap_or_else(|| panic!("no memory for {len} numbers"))
     }
 
     /// `len` zeros, or `None` where the system refuses.
@@ -35,9 +53,12 @@ impl Buffer {
                 map: None,
                 offset: 0,
                 len,
+                of: PhantomData,
             });
         }
-        let bytes = len.checked_mul(4).filter(|&bytes| bytes <= isize::MAX as usize)?;
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .filter(|&bytes| bytes <= isize::MAX as usize)?;
         let huge = bytes > HUGE_PAGE;
         let map = MmapMut::map_anon(bytes.checked_add(if huge { HUGE_PAGE } else { 0 })?).ok()?;
         let offset = if huge { map.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
@@ -50,11 +71,12 @@ impl Buffer {
             map: Some(map),
             offset,
             len,
+            of: PhantomData,
         })
     }
 
-    /// Grows to at least `len` floats; the contents are lost (zeros) when it grows.
-    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+    /// Grows to at least `len` numbers; the contents are lost (zeros) when it grows.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [T] {
         if self.len < len {
             *self = Self::zeroed(0);
             *self = Self::zeroed(len);
@@ -63,24 +85,24 @@ impl Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
+impl<T: Number> Deref for Aligned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
         let Some(map) = &self.map else { return &[] };
-        // SAFETY: `len` floats lie in the map from `offset` on, which is a multiple of 64; any bits are a float.
+        // SAFETY: `len` numbers lie in the map from `offset` on, which is a multiple of 64; any bits are a number.
         unsafe { std::slice::from_raw_parts(map.as_ptr().add(self.offset).cast(), self.len) }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Number> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         let Some(map) = &mut self.map else { return &mut [] };
         // SAFETY: as above, and the map is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().add(self.offset).cast(), self.len) }
     }
 }
 
-impl Clone for Buffer {
+impl<T: Number> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeroed(self.len);
         copy.copy_from_slice(self);
@@ -88,9 +110,9 @@ impl Clone for Buffer {
     }
 }
 
-impl std::fmt::Debug for Buffer {
+impl<T> std::fmt::Debug for Aligned<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer({} floats)", self.len)
+        write!(f, "Buffer({} x {})", self.len, std::any::type_name::<T>())
     }
 }
 
@@ -107,5 +129,9 @@ mod tests {
             assert!(buffer.iter().all(|&x| x == 0.0));
         }
         assert!(Buffer::try_zeroed(usize::MAX / 2).is_none());
+        let mut halves = Bf16Buffer::zeroed(33);
+        halves[32] = 7;
+        assert_eq!((halves.len(), halves.iter().sum::<u16>()), (33, 7));
+        assert_eq!(halves.as_ptr() as usize % ALIGNMENT, 0);
     }
 }

@@ -28,6 +28,7 @@
 
 mod adamw;
 mod attention;
+mod bf16;
 mod buffer;
 mod denormals;
 mod dropout;
@@ -38,6 +39,7 @@ mod layernorm;
 mod loss;
 mod matmul;
 mod matvec;
+mod muon;
 mod peak;
 mod pool;
 mod profile;
@@ -49,13 +51,14 @@ mod softmax;
 mod sums;
 mod swiglu;
 
-pub use adamw::{AdamW, adamw, adamw_reference, sum_of_squares, sum_of_squares_reference};
+pub use adamw::{AdamW, adamw, adamw_bf16, adamw_reference, sum_of_squares, sum_of_squares_reference};
 pub use attention::{
     AttentionDims, attention_backward, attention_backward_reference, attention_backward_scratch,
     attention_backward_sums, attention_cached, attention_cached_scratch, attention_forward, attention_forward_scratch,
     attention_mask_reference, attention_reference,
 };
-pub use buffer::{ALIGNMENT, Buffer};
+pub use bf16::{bf16_to_f32, round_to_bf16, rounding_word};
+pub use buffer::{ALIGNMENT, Aligned, Bf16Buffer, Buffer, Number};
 pub use dropout::{Dropout, dropout_in_place, dropout_reference, residual_forward, residual_reference};
 pub use embedding::{embedding_backward, embedding_backward_reference, embedding_forward, embedding_reference};
 pub use gelu::{gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference};
@@ -72,6 +75,7 @@ pub use matmul::{
     matmul_bias_gelu_slope, matmul_columns, matmul_gelu_backward, matmul_reference, matmul_scratch,
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
+pub use muon::{MuonShape, muon, muon_momentum, muon_momentum_bf16, muon_momentum_reference, muon_reference};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use profile::{Limits, OpTime};

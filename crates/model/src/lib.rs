@@ -32,6 +32,7 @@ mod error;
 mod files;
 pub mod gpt2;
 mod lanes;
+mod optimizer;
 mod params;
 pub mod registry;
 pub mod sizes;
@@ -42,5 +43,6 @@ pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, KeyValues,
 pub use error::{Error, human_bytes};
 pub use files::{load, tensors};
 pub use lanes::{Lanes, lanes_of};
+pub use optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 pub use params::{Init, ParamSpec, ParamTable, init};
 pub use walk::{Part, Shortcut, Step, StepParam, Stored};

@@ -2,7 +2,7 @@
 //! the gradient tests.
 
 use crate::error::Error;
-use foretoken_kernels::{ALIGNMENT, Buffer, Stream};
+use foretoken_kernels::{ALIGNMENT, Buffer, MuonShape, Stream};
 use std::ops::Range;
 
 /// How a tensor begins.
@@ -27,6 +27,9 @@ pub struct ParamSpec {
     pub init: Init,
     /// Whether weight decay pulls at it: matrices yes, biases and norms no.
     pub decay: bool,
+    /// Of a hidden matrix, how many matrices lie side by side in its columns: 3 where queries, keys and values are one
+    /// tensor. `None` for embeddings, norms and biases.
+    pub hidden: Option<usize>,
     /// Where it lies in an arena.
     pub range: Range<usize>,
 }
@@ -41,45 +44,69 @@ impl ParamSpec {
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
+
+    /// Its matrices as Muon sees them, where it is a hidden matrix.
+    pub fn muon_shape(&self) -> Option<MuonShape> {
+        let (rows, cols) = (*self.shape.first()?, *self.shape.get(1)?);
+        self.hidden.map(|blocks| MuonShape { rows, cols, blocks })
+    }
 }
 
-/// Every parameter tensor of a model, and where it lies: decayed tensors first, each at a cache line.
+/// Every parameter tensor of a model, and where it lies, each at a cache line: hidden matrices first, then the other
+/// decayed tensors, then those that do not decay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamTable {
     specs: Vec<ParamSpec>,
+    hidden: usize,
     decayed: usize,
     floats: usize,
 }
 
+/// A tensor before it has a place.
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) init: Init,
+    pub(crate) decay: bool,
+    pub(crate) hidden: Option<usize>,
+}
+
 impl ParamTable {
-    /// Lays out tensors given as (name, shape, init, decay).
-    pub(crate) fn new(tensors: Vec<(String, Vec<usize>, Init, bool)>) -> Self {
+    /// Lays out tensors given in the order of the data flow.
+    pub(crate) fn new(tensors: Vec<Tensor>) -> Self {
         let mut specs: Vec<ParamSpec> = tensors
             .into_iter()
-            .map(|(name, shape, init, decay)| ParamSpec {
-                name,
-                shape,
-                init,
-                decay,
+            .map(|tensor| ParamSpec {
+                name: tensor.name,
+                shape: tensor.shape,
+                init: tensor.init,
+                decay: tensor.decay,
+                hidden: tensor.hidden,
                 range: 0..0,
             })
             .collect();
         let mut at = 0;
-        let mut decayed = 0;
-        for wanted in [true, false] {
-            for spec in specs.iter_mut().filter(|spec| spec.decay == wanted) {
+        let mut ends = [0; 3];
+        let group = |spec: &ParamSpec| match spec {
+            ParamSpec { hidden: Some(_), .. } => 0,
+            ParamSpec { decay: true, .. } => 1,
+            _ => 2,
+        };
+        for (wanted, end) in ends.iter_mut().enumerate() {
+            for spec in specs.iter_mut().filter(|spec| group(spec) == wanted) {
+                assert!(wanted > 0 || spec.decay, "{}: a hidden matrix decays", spec.name);
                 let len = spec.shape.iter().product::<usize>();
                 spec.range = at..at + len;
                 at = (at + len).next_multiple_of(ALIGNMENT / 4);
             }
-            if wanted {
-                decayed = at;
-            }
+            *end = at;
         }
+        let [hidden, decayed, floats] = ends;
         Self {
             specs,
+            hidden,
             decayed,
-            floats: at,
+            floats,
         }
     }
 
@@ -98,7 +125,13 @@ impl ParamTable {
         self.specs.iter().map(|spec| spec.len() as u64).sum()
     }
 
-    /// The part of an arena that weight decay applies to.
+    /// The part of an arena that the hidden matrices take: those between embeddings and head, which Muon updates. Weight
+    /// decay applies to them.
+    pub fn hidden(&self) -> Range<usize> {
+        0..self.hidden
+    }
+
+    /// The part of an arena that weight decay applies to, hidden matrices included.
     pub fn decayed(&self) -> Range<usize> {
         0..self.decayed
     }
@@ -180,14 +213,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decayed_tensors_lie_first_and_nothing_overlaps() {
+    fn hidden_matrices_lie_first_then_what_decays_and_nothing_overlaps() {
+        let tensor = |name: &str, shape: &[usize], decay, hidden| Tensor {
+            name: name.into(),
+            shape: shape.into(),
+            init: Init::Normal(0.5),
+            decay,
+            hidden,
+        };
         let table = ParamTable::new(vec![
-            ("a".into(), vec![3, 5], Init::Normal(0.5), true),
-            ("b".into(), vec![7], Init::Ones, false),
-            ("c".into(), vec![2, 9], Init::Normal(0.5), true),
+            tensor("a", &[3, 5], true, None),
+            tensor("b", &[7], false, None),
+            tensor("c", &[2, 9], true, Some(3)),
         ]);
         assert_eq!((table.count(), table.floats()), (40, 16 + 32 + 16));
-        assert_eq!((table.decayed(), table.not_decayed()), (0..48, 48..64));
+        assert_eq!(
+            (table.hidden(), table.decayed(), table.not_decayed()),
+            (0..32, 0..48, 48..64)
+        );
+        let shapes: Vec<_> = table.specs().iter().map(ParamSpec::muon_shape).collect();
+        let (rows, cols, blocks) = (2, 9, 3);
+        assert_eq!(shapes, [None, None, Some(MuonShape { rows, cols, blocks })]);
         let mut weights = init(&table, 3).unwrap();
         for (value, part) in [1.0, 2.0, 3.0].iter().zip(table.cut_mut(&mut weights)) {
             part.fill(*value);

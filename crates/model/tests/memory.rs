@@ -2,8 +2,12 @@
 //! memory is counted.
 #![cfg(target_os = "linux")]
 
-use foretoken_kernels::{AdamW, Pool, adamw};
-use foretoken_model::{Arena, Batch, Model, Pass, Recompute, init, registry, sizes};
+use foretoken_kernels::{
+    AdamW, Bf16Buffer, Buffer, Pool, Stream, adamw, adamw_bf16, muon, muon_momentum, muon_momentum_bf16,
+};
+use foretoken_model::{
+    Arena, Batch, Model, OptimizerKind, OptimizerPlan, Pass, Recompute, StateDtype, init, registry, sizes,
+};
 
 /// A size of this process in bytes, from the system.
 fn process(key: &str) -> u64 {
@@ -29,41 +33,45 @@ fn predicted_peaks_are_the_measured_ones() {
         "model_type": "gpt2", "vocab_size": 8192, "n_positions": 256, "n_embd": 256, "n_layer": 4, "n_head": 4,
     }))
     .unwrap();
-    let report = |recompute| {
-        let options = sizes::Options {
-            threads,
-            recompute,
-            ..sizes::Options::default()
-        };
-        sizes::report(&*model, b, t, &options).unwrap()
+    let options = sizes::Options {
+        threads,
+        ..sizes::Options::default()
     };
-    let pool = Pool::new(threads).unwrap();
-
-    // The least first: the peak never goes down again.
-    let before = process("VmRSS:");
-    let weights = generate(&*model, &pool, t);
-    close(
-        "generation",
-        process("VmHWM:") - before,
-        report(Recompute::Block).generation.bytes,
-    );
-    drop(weights);
-    drop(pool);
-
-    for recompute in [Recompute::Block, Recompute::Selective, Recompute::None] {
+    let report = |options| sizes::report(&*model, b, t, &options).unwrap();
+    let peak = |what: &str, run: &dyn Fn(&Pool), predicted: u64| {
         let pool = Pool::new(threads).unwrap();
+        // The peak so far is forgotten.
+        std::fs::write("/proc/self/clear_refs", "5").expect("Linux forgets a peak when it is asked");
         let before = process("VmRSS:");
-        train(&*model, &pool, b, t, recompute);
-        let predicted = report(recompute).training.bytes;
-        close(
-            &format!("training, {recompute:?}"),
-            process("VmHWM:") - before,
-            predicted,
+        run(&pool);
+        close(what, process("VmHWM:") - before, predicted);
+    };
+
+    let predicted = report(options).generation.bytes;
+    peak("generation", &|pool| generate(&*model, pool, t), predicted);
+    let train = |options: sizes::Options| {
+        let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+        peak(
+            &format!("training with {options:?}"),
+            &|pool| train(&*model, pool, (b, t), options.recompute, &plan),
+            report(options).training.bytes,
         );
+    };
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+        for optimizer_state in [StateDtype::F32, StateDtype::Bf16] {
+            train(sizes::Options {
+                optimizer,
+                optimizer_state,
+                ..options
+            });
+        }
+    }
+    for recompute in [Recompute::None, Recompute::Block] {
+        train(sizes::Options { recompute, ..options });
     }
 }
 
-fn generate(model: &dyn Model, pool: &Pool, t: usize) -> impl Sized + use<> {
+fn generate(model: &dyn Model, pool: &Pool, t: usize) {
     let weights = init(model.params(), 1).unwrap();
     let mut state = model.decode_state(t).unwrap();
     let mut logits = vec![0.0; model.dims().vocab_size];
@@ -71,14 +79,12 @@ fn generate(model: &dyn Model, pool: &Pool, t: usize) -> impl Sized + use<> {
     model.decode(pool, &weights, &mut state, &prompt, &mut logits);
     model.decode(pool, &weights, &mut state, &[7], &mut logits);
     assert!(logits.iter().all(|x| x.is_finite()));
-    weights
 }
 
-fn train(model: &dyn Model, pool: &Pool, b: usize, t: usize, recompute: Recompute) {
+fn train(model: &dyn Model, pool: &Pool, (b, t): (usize, usize), recompute: Recompute, plan: &OptimizerPlan) {
     let table = model.params();
     let mut weights = init(table, 1).unwrap();
     let mut gradients = table.zeros("gradients").unwrap();
-    let (mut m, mut v) = (table.zeros("m").unwrap(), table.zeros("v").unwrap());
     let mut arena = Arena::new(model.activations(b, t, Pass::Train(recompute))).unwrap();
     let ids: Vec<u32> = (0..(b * t) as u32).collect();
     let targets: Vec<i32> = ids.iter().map(|&id| id as i32 + 1).collect();
@@ -99,6 +105,17 @@ fn train(model: &dyn Model, pool: &Pool, b: usize, t: usize, recompute: Recomput
         None,
         &mut losses,
     );
+    update(pool, model, plan, &mut weights, &mut gradients);
+    assert!(weights.iter().all(|x| x.is_finite()));
+}
+
+/// A step as `train` makes it, on moments of the plan's sizes.
+fn update(pool: &Pool, model: &dyn Model, plan: &OptimizerPlan, weights: &mut [f32], gradients: &mut [f32]) {
+    let stream = Stream {
+        seed: 1,
+        step: 1,
+        purpose: 0,
+    };
     let options = AdamW {
         lr: 1e-3,
         beta1: 0.9,
@@ -108,6 +125,47 @@ fn train(model: &dyn Model, pool: &Pool, b: usize, t: usize, recompute: Recomput
         step: 1,
         grad_scale: 1.0,
     };
-    adamw(pool, &mut weights, &mut m, &mut v, &gradients, &options);
-    assert!(weights.iter().all(|x| x.is_finite()));
+    let hidden = plan.muon.clone();
+    match plan.dtype {
+        StateDtype::F32 => {
+            let (mut m, mut v) = (Buffer::zeroed(plan.m.len()), Buffer::zeroed(plan.v.len()));
+            muon_momentum(pool, &mut m[hidden.clone()], &mut gradients[hidden], 1.0);
+            let rest = plan.v.clone();
+            adamw(
+                pool,
+                &mut weights[rest.clone()],
+                &mut m[rest.clone()],
+                &mut v,
+                &gradients[rest],
+                &options,
+            );
+            orthogonalize(pool, model, plan, weights, gradients);
+        }
+        StateDtype::Bf16 => {
+            let (mut m, mut v) = (Bf16Buffer::zeroed(plan.m.len()), Bf16Buffer::zeroed(plan.v.len()));
+            muon_momentum_bf16(pool, &mut m[hidden.clone()], &mut gradients[hidden], 1.0, stream);
+            let rest = plan.v.clone();
+            let m = &mut m[rest.clone()];
+            adamw_bf16(
+                pool,
+                &mut weights[rest.clone()],
+                m,
+                &mut v,
+                &gradients[rest],
+                &options,
+                stream,
+            );
+            orthogonalize(pool, model, plan, weights, gradients);
+        }
+    }
+}
+
+fn orthogonalize(pool: &Pool, model: &dyn Model, plan: &OptimizerPlan, weights: &mut [f32], gradients: &[f32]) {
+    let mut scratch = Buffer::zeroed(plan.scratch);
+    let specs = model.params().specs().iter();
+    for spec in specs.filter(|spec| plan.muon.contains(&spec.range.start)) {
+        let (weight, update) = (&mut weights[spec.range.clone()], &gradients[spec.range.clone()]);
+        let shape = spec.muon_shape().expect("a hidden matrix");
+        muon(pool, weight, update, shape, (1e-3, 0.1), &mut scratch);
+    }
 }

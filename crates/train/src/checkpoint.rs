@@ -6,13 +6,15 @@
 //!                                 generation_config.json  optimizer.safetensors  train_state.json  manifest.json
 //! ```
 
+use crate::config::RunConfig;
 use crate::error::Error;
+use crate::moments::Moments;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
-use foretoken_formats::safetensors::{self, Safetensors, Tensor};
+use foretoken_formats::safetensors::{self, Safetensors};
 use foretoken_kernels::Buffer;
-use foretoken_model::{Model, ParamTable, load, tensors};
+use foretoken_model::{Model, OptimizerKind, ParamTable, StateDtype, load, tensors};
 use foretoken_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub struct TrainState {
     /// Steps done.
     pub step: u64,
-    /// Updates AdamW made.
+    /// Updates the optimizer made.
     pub updates: u64,
     /// Steps skipped because the gradient was not finite.
     pub skipped: u64,
@@ -45,6 +47,12 @@ pub struct TrainState {
     pub isa: String,
     /// Version of foretoken that wrote it.
     pub foretoken: String,
+    /// What updated the weights.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
+    /// How its moments are kept.
+    #[serde(default)]
+    pub optimizer_state: StateDtype,
 }
 
 const STATE: &str = "train_state.json";
@@ -121,8 +129,9 @@ pub(crate) fn save(
         }
         durable::remove_dir(&target)?;
     }
-    // Weights and two moments, and a little.
-    durable::check_space(&target, 12 * table.count() + (16 << 20))?;
+    let plan = trainer.optimizer.plan();
+    // Weights and moments, and a little.
+    durable::check_space(&target, 4 * table.count() + plan.moment_bytes() + (16 << 20))?;
     let mut dir = DurableDir::create(&target)?;
     write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, tokenizer)?;
     let moment_names: Vec<(String, String)> = table
@@ -130,13 +139,11 @@ pub(crate) fn save(
         .iter()
         .map(|spec| (format!("m.{}", spec.name), format!("v.{}", spec.name)))
         .collect();
+    let optimizer = &trainer.optimizer;
     let mut moments = Vec::with_capacity(2 * moment_names.len());
-    let parts = tensors(table, &trainer.optimizer.m)
-        .into_iter()
-        .zip(tensors(table, &trainer.optimizer.v));
-    for ((m, v), (m_name, v_name)) in parts.zip(&moment_names) {
-        moments.push(Tensor { name: m_name, ..m });
-        moments.push(Tensor { name: v_name, ..v });
+    for (spec, (m_name, v_name)) in table.specs().iter().zip(&moment_names) {
+        moments.extend(optimizer.m.tensor(m_name, spec));
+        moments.extend(optimizer.v.tensor(v_name, spec));
     }
     dir.file(OPTIMIZER, |w| safetensors::write(w, &moments, &[]))?;
     dir.file(STATE, |w| {
@@ -152,16 +159,20 @@ pub(crate) fn save(
 /// A checkpoint with a NaN in it would be whole, and worth nothing.
 fn finite(trainer: &Trainer, step: u64) -> Result<(), Error> {
     let table = trainer.model.params();
-    let arenas = [
-        ("", &trainer.weights),
-        ("AdamW's m of ", &trainer.optimizer.m),
-        ("AdamW's v of ", &trainer.optimizer.v),
-    ];
-    for (arena, floats) in arenas {
-        let bad = |range: std::ops::Range<usize>| !floats[range].iter().all(|x| x.is_finite());
-        if let Some(spec) = table.specs().iter().find(|spec| bad(spec.range.clone())) {
-            let tensor = format!("{arena}{}", spec.name);
-            return Err(Error::Diverged { tensor, step });
+    let optimizer = &trainer.optimizer;
+    for spec in table.specs() {
+        let by = if optimizer.v.has(spec) { "AdamW" } else { "Muon" };
+        let weights = trainer.weights[spec.range.clone()].iter().all(|x| x.is_finite());
+        let moments = |moments: &Moments| moments.values(&spec.range).all(f32::is_finite);
+        for (finite, what) in [
+            (weights, String::new()),
+            (moments(&optimizer.m), format!("{by}'s m of ")),
+            (moments(&optimizer.v), format!("{by}'s v of ")),
+        ] {
+            if !finite {
+                let tensor = format!("{what}{}", spec.name);
+                return Err(Error::Diverged { tensor, step });
+            }
         }
     }
     Ok(())
@@ -288,6 +299,23 @@ impl Checkpoint {
         })
     }
 
+    /// Fails where the moments in this checkpoint are another optimizer's, or kept otherwise.
+    pub(crate) fn same_optimizer(&self, config: &RunConfig) -> Result<(), Error> {
+        let now = (config.optimizer, config.optimizer_state);
+        let then = (self.state.optimizer, self.state.optimizer_state);
+        let named = |(kind, state): (OptimizerKind, StateDtype)| format!("{} in {}", kind.name(), state.name());
+        if now == then {
+            return Ok(());
+        }
+        Err(Error::Changed {
+            what: "the optimizer",
+            checkpoint: self.path.clone(),
+            found: named(now),
+            expected: named(then),
+            help: "leave --optimizer and --optimizer-state as they were, or start a new run",
+        })
+    }
+
     /// Puts weights, moments and counters into a fresh trainer.
     ///
     /// # Errors
@@ -298,8 +326,8 @@ impl Checkpoint {
         trainer.weights = Buffer::zeroed(0);
         trainer.weights = load(table, &safetensors::open_model_dir(&self.path)?)?;
         let file = Safetensors::open(self.path.join(OPTIMIZER))?;
-        trainer.optimizer.m = moments(table, &file, "m")?;
-        trainer.optimizer.v = moments(table, &file, "v")?;
+        read_moments(&mut trainer.optimizer.m, table, &file, "m")?;
+        read_moments(&mut trainer.optimizer.v, table, &file, "v")?;
         trainer.optimizer.updates = self.state.updates;
         trainer.step = self.state.step;
         trainer.skipped = self.state.skipped;
@@ -308,9 +336,11 @@ impl Checkpoint {
     }
 }
 
-fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer, Error> {
-    let mut buffer = table.zeros("AdamW's moments")?;
+fn read_moments(moments: &mut Moments, table: &ParamTable, file: &Safetensors, which: &str) -> Result<(), Error> {
     for spec in table.specs() {
+        if !moments.has(spec) {
+            continue;
+        }
         let name = format!("{which}.{}", spec.name);
         let tensor = file
             .tensor(&name)
@@ -318,10 +348,9 @@ fn moments(table: &ParamTable, file: &Safetensors, which: &str) -> Result<Buffer
                 path: file.path().into(),
                 tensor: name.clone(),
             })?;
-        tensor.expect_shape(&spec.shape)?;
-        tensor.read_f32(&mut buffer[spec.range.clone()])?;
+        moments.read(spec, &tensor)?;
     }
-    Ok(buffer)
+    Ok(())
 }
 
 #[cfg(test)]

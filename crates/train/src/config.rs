@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::optimizer::Hyperparameters;
 use crate::schedule::{LearningRate, Schedule};
 use foretoken_model::registry::{PRESETS, Preset};
-use foretoken_model::{Recompute, gpt2};
+use foretoken_model::{OptimizerKind, Recompute, StateDtype, gpt2, sizes};
 use serde::{Deserialize, Serialize};
 
 /// Version of the form of `run.toml`.
@@ -65,6 +65,10 @@ pub struct RunConfig {
     pub warmup: Option<u64>,
     /// Shape of the learning rate.
     pub schedule: Schedule,
+    /// What updates the weights.
+    pub optimizer: OptimizerKind,
+    /// How the optimizer keeps its moments.
+    pub optimizer_state: StateDtype,
     /// AdamW's first decay.
     pub beta1: f32,
     /// AdamW's second decay.
@@ -116,6 +120,8 @@ impl Default for RunConfig {
             min_lr: None,
             warmup: None,
             schedule: Schedule::Cosine,
+            optimizer: OptimizerKind::AdamW,
+            optimizer_state: StateDtype::F32,
             beta1: 0.9,
             beta2: 0.99,
             weight_decay: 0.1,
@@ -336,7 +342,19 @@ impl RunConfig {
         }
     }
 
-    /// What AdamW needs.
+    /// What the sizes of a resolved run depend on beside its model and batch.
+    pub fn size_options(&self, threads: usize) -> sizes::Options {
+        sizes::Options {
+            threads,
+            micro_batches: self.grad_accum,
+            recompute: self.recompute,
+            optimizer: self.optimizer,
+            optimizer_state: self.optimizer_state,
+            ..Default::default()
+        }
+    }
+
+    /// What the optimizer needs.
     pub fn hyperparameters(&self) -> Hyperparameters {
         Hyperparameters {
             beta1: self.beta1,
@@ -344,6 +362,7 @@ impl RunConfig {
             eps: 1e-8,
             weight_decay: self.weight_decay,
             grad_clip: self.grad_clip,
+            seed: self.seed,
         }
     }
 }

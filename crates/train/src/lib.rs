@@ -1,4 +1,4 @@
-//! The training loop: run config, data in token files, schedule, AdamW, evaluation, checkpoints, metrics.
+//! The training loop: run config, data in token files, schedule, AdamW and Muon, evaluation, checkpoints, metrics.
 //!
 //! **Knows** what a run is, and that the same run gives the same bits: on any number of threads, and after any stop.
 //! **Must not know** HTTP or terminals: it tells what happens through [`Event`]s.
@@ -39,6 +39,7 @@ mod config;
 mod error;
 mod gradients;
 mod metrics;
+mod moments;
 mod optimizer;
 mod prepare;
 mod profile;
@@ -52,6 +53,7 @@ pub use config::{RUN_VERSION, RunConfig};
 pub use error::Error;
 pub use gradients::GradientTree;
 pub use metrics::{Metrics, available_memory, resident_memory};
+pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};
 pub use prepare::{DataSummary, Prepared, Preparing, prepare, tokenizer_kind};
 pub use profile::{ProfileRow, StepProfile};

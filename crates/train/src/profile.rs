@@ -128,7 +128,7 @@ fn add(sum: &mut OpTime, time: &OpTime) {
 mod tests {
     use super::*;
     use crate::{GradientTree, Hyperparameters, Optimizer};
-    use foretoken_model::{Batch, Lanes, Pass, Recompute, init, registry};
+    use foretoken_model::{Batch, Lanes, OptimizerKind, Pass, Recompute, StateDtype, init, registry};
 
     const LIMITS: Limits = Limits {
         flops_per_s: 100.0,
@@ -202,6 +202,7 @@ mod tests {
             eps: 1e-8,
             weight_decay: 0.1,
             grad_clip: 1.0,
+            seed: 1,
         };
         for (b, threads) in [(1, 1), (1, 2), (4, 2), (4, 3)] {
             let pool = Pool::new(threads).unwrap();
@@ -209,7 +210,7 @@ mod tests {
             let targets: Vec<i32> = ids.iter().map(|&id| (id as i32 + 1) % 37).collect();
             let run = |mut profile: Option<&mut StepProfile>| {
                 let mut weights = init(table, 1).unwrap();
-                let mut optimizer = Optimizer::new(table).unwrap();
+                let mut optimizer = Optimizer::new(table, OptimizerKind::AdamW, StateDtype::F32).unwrap();
                 let mut lanes = Lanes::new(&*model, b, t, Pass::Train(Recompute::Selective)).unwrap();
                 let mut tree = GradientTree::new(table, lanes.count()).unwrap();
                 let mut losses = vec![0.0; b * t];

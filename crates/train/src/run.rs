@@ -156,6 +156,7 @@ impl Run {
                 ("n_embd", shape.n_embd),
                 ("n_positions", shape.n_positions),
             ])?;
+            checkpoint.same_optimizer(&config)?;
         }
         let (data, mut trainer) = build(&config, dir, cache, pool, listen)?;
         if let Some(checkpoint) = &checkpoint {
@@ -221,6 +222,8 @@ impl Run {
                 tokenizer: data.tokenizer.fingerprint().to_string(),
                 isa: pool.isa().name().into(),
                 foretoken: env!("CARGO_PKG_VERSION").into(),
+                optimizer: trainer.config().optimizer,
+                optimizer_state: trainer.config().optimizer_state,
             },
         };
         // What was logged after the checkpoint happens again.
@@ -375,7 +378,7 @@ impl Run {
         self.state.skipped = self.trainer.skipped;
         self.state.skipped_in_a_row = self.trainer.skipped_in_a_row;
         self.state.tokens += config.tokens_a_step();
-        let flops = self.trainer.model.training_flops(config.b(), config.t()) * config.grad_accum as f64;
+        let flops = self.trainer.step_flops();
         Ok(Metrics {
             step: self.state.step,
             tokens: self.state.tokens,
@@ -482,12 +485,7 @@ impl Clock {
 fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Result<Box<dyn Model>, Error> {
     let (vocab_size, eos) = tokenizer.map_or((1, 0), |tokenizer| (tokenizer.vocab_size(), tokenizer.eos_id()));
     let model: Box<dyn Model> = Box::new(Gpt2::new(config.model_config(vocab_size, eos)?)?);
-    let options = sizes::Options {
-        threads: pool.threads(),
-        micro_batches: config.grad_accum,
-        recompute: config.recompute,
-        ..Default::default()
-    };
+    let options = config.size_options(pool.threads());
     let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
     if let Some(available) = available_memory().filter(|&available| available < needed) {
         let human = foretoken_model::human_bytes;
@@ -495,7 +493,7 @@ fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Resu
             needed: human(needed),
             available: human(available),
             help: "lower --batch-size (and raise --grad-accum), --seq-len or the model's sizes; \
-                   `foretoken size --memory` tells what fits",
+                   --optimizer-state bf16 halves the moments; `foretoken size --memory` tells what fits",
         });
     }
     Ok(model)

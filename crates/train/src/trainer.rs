@@ -49,7 +49,7 @@ impl Trainer {
     pub fn new(config: RunConfig, model: Box<dyn Model>) -> Result<Self, Error> {
         let table = model.params();
         let weights = init(table, config.seed)?;
-        let optimizer = Optimizer::new(table)?;
+        let optimizer = Optimizer::new(table, config.optimizer, config.optimizer_state)?;
         let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train(config.recompute))?;
         let gradients = GradientTree::new(table, config.grad_accum * lanes.count())?;
         let losses = vec![0.0; config.b() * config.t()];
@@ -139,6 +139,12 @@ impl Trainer {
             total += sum(&self.losses);
         }
         Ok(total / (self.config.eval_batches * b * t) as f64)
+    }
+
+    /// Multiplications and additions of a step: forward and backward of every micro-batch, and Muon's orthogonalisation.
+    pub fn step_flops(&self) -> f64 {
+        let micro_batch = self.model.training_flops(self.config.b(), self.config.t());
+        micro_batch * self.config.grad_accum as f64 + self.optimizer.plan().flops
     }
 
     /// The resolved run.

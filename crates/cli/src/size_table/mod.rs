@@ -215,7 +215,7 @@ fn products(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let weights = format!("2 N and 6 N, N = {}", grouped(f.weights));
     let attention = "2 L d (T + 1) and 7 L d (T + 1)";
     let steps = f.step_training / f.token_training;
-    let rows = vec![
+    let mut rows = vec![
         line(
             "weights",
             f.token_forward_weights,
@@ -233,6 +233,17 @@ fn products(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
         line("a token", forward, f.token_training, Ink::Strong, ""),
         line("a step", steps * forward, f.step_training, Ink::Plain, &tokens(report)),
     ];
+    if f.step_optimizer > 0.0 {
+        let note = format!(
+            "Newton-Schulz: below 10% of a step from {} tokens on",
+            grouped(f.muon_pays_from() as u64)
+        );
+        let cells = [("+ Muon", Ink::Plain), ("", Ink::Plain)].map(|(text, ink)| (text.to_owned(), ink));
+        rows.push(row(
+            cells.into_iter().chain([(flops(f.step_optimizer), Ink::Plain)]),
+            &note,
+        ));
+    }
     let columns = vec![
         column("", false, Need::Always),
         column("forward", true, Need::Always),

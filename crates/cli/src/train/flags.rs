@@ -1,5 +1,6 @@
 //! The flags of a run: each is a field of `run.toml` with `-` for `_`.
 
+use crate::optimizer::{Optimizer, OptimizerState};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -95,6 +96,14 @@ pub(super) struct Flags {
     #[arg(long, value_name = "SHAPE", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<Schedule>,
+    /// What updates the weights; the rate and the weight decay serve both [adamw]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimizer: Option<Optimizer>,
+    /// How the optimizer keeps its moments: bf16 takes half the memory [f32]
+    #[arg(long, value_name = "TYPE", help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimizer_state: Option<OptimizerState>,
     /// AdamW's first decay [0.9]
     #[arg(long, value_name = "X", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,6 +232,8 @@ mod tests {
             min_lr: Some(1e-4),
             warmup: Some(1),
             schedule: Some(Schedule::Wsd),
+            optimizer: Some(Optimizer::Muon),
+            optimizer_state: Some(OptimizerState::Bf16),
             beta1: Some(0.8),
             beta2: Some(0.9),
             weight_decay: Some(0.0),

@@ -56,6 +56,7 @@ Examples:
   foretoken train                                         the built-in stories, in two minutes
   foretoken train --data book.txt                         your own text
   foretoken train --data qa.csv --text-field Q,A --tokenizer bpe:4096 --out runs/qa
+  foretoken train --optimizer muon --grad-accum 16        large steps, with Muon for the hidden matrices
   foretoken train --resume --out runs/qa --steps 4000     go on, with more steps
   foretoken train --preset nano --steps 50 --profile      where the time of a step goes
 

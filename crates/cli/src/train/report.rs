@@ -2,7 +2,7 @@
 
 use crate::terminal::{STRONG, grouped, paint, short, stdout_color};
 use foretoken::kernels::Pool;
-use foretoken::model::{human_bytes, sizes};
+use foretoken::model::{OptimizerKind, human_bytes, sizes};
 use foretoken::train::{LearningRate, Metrics, Outcome, Run, RunConfig, resident_memory};
 
 /// What is about to be done: data, model, memory, steps, machine.
@@ -52,7 +52,7 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
         )
         .to_lowercase(),
     );
-    let flops = run.trainer.model.training_flops(config.b(), config.t()) * config.grad_accum as f64;
+    let flops = run.trainer.step_flops();
     line(
         "machine",
         format!(
@@ -126,12 +126,7 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
             dims.n_positions
         ),
     );
-    let options = sizes::Options {
-        threads: pool.threads(),
-        micro_batches: config.grad_accum,
-        recompute: config.recompute,
-        ..Default::default()
-    };
+    let options = config.size_options(pool.threads());
     let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else {
         return;
     };
@@ -159,6 +154,32 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
         "memory",
         format!("{} predicted: {}", human_bytes(report.training.bytes), items.join(", ")),
     );
+    if config.optimizer == OptimizerKind::Muon {
+        line(
+            "optimizer",
+            muon(&report.flops, model.params().hidden().len(), config.tokens_a_step()),
+        );
+    }
+}
+
+/// What Muon costs, and where it pays.
+fn muon(flops: &sizes::Flops, parameters: usize, tokens: u64) -> String {
+    let share = flops.step_optimizer / flops.step_training;
+    let from = flops.muon_pays_from();
+    let verdict = if share <= 0.1 {
+        "likely to pay here"
+    } else {
+        "here it pays only where it saves as many steps"
+    };
+    format!(
+        "muon for {} parameters in hidden matrices, adamw for the rest; Newton-Schulz adds {:.1} GFLOP a step, {:.0}% of \
+         forward and backward ({} tokens); it is below 10% from about {} tokens a step on: {verdict}",
+        short(parameters as f64),
+        flops.step_optimizer / 1e9,
+        100.0 * share,
+        grouped(tokens),
+        grouped(from as u64),
+    )
 }
 
 /// How it went, and what to do next.

@@ -3,7 +3,7 @@
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{Safetensors, open_model_dir};
 use foretoken_kernels::{IGNORE_INDEX, Pool};
-use foretoken_model::{Arena, Batch, Model, Pass, Recompute, load, registry};
+use foretoken_model::{Arena, Batch, Model, OptimizerKind, Pass, Recompute, StateDtype, load, registry};
 use foretoken_train::{Hyperparameters, Optimizer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -211,14 +211,15 @@ pub(crate) fn compare(dir: &Path) -> Result<Errors, Error> {
         eps: case.adamw.eps,
         weight_decay: 0.1,
         grad_clip: case.adamw.clip,
+        seed: 0,
     };
-    let mut optimizer = Optimizer::new(table)?;
+    let mut optimizer = Optimizer::new(table, OptimizerKind::AdamW, StateDtype::F32)?;
     let (mut adamw_losses, mut grad_norms) = (0.0f64, 0.0f64);
     for (step, ids) in case.ids.iter().enumerate() {
         gradients.fill(0.0);
         let loss = reference.loss(&weights, &mut arena, ids, false, &mut gradients);
         adamw_losses = adamw_losses.max(relative(loss, case.adamw.losses[step]));
-        let update = optimizer.step(pool, table, &mut weights, &gradients, case.adamw.lr, &options);
+        let update = optimizer.step(pool, table, &mut weights, &mut gradients, case.adamw.lr, &options);
         grad_norms = grad_norms.max(relative(update.grad_norm, case.adamw.grad_norms[step]));
     }
     let (mut all, mut by_tensor, mut key_bias) = (Largest::default(), 0.0f64, 0.0f64);

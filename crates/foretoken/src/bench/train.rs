@@ -3,7 +3,7 @@
 use super::{Event, fits, median};
 use crate::error::Error;
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Batch, Lanes, Model, Pass, Recompute, sizes};
+use foretoken_model::{Batch, Lanes, Model, OptimizerKind, Pass, Recompute, StateDtype, sizes};
 use foretoken_train::{GradientTree, Hyperparameters, Optimizer, StepProfile, resident_memory};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ const ADAMW: Hyperparameters = Hyperparameters {
     eps: 1e-8,
     weight_decay: 0.1,
     grad_clip: 1.0,
+    seed: 1337,
 };
 
 /// What training steps took.
@@ -66,7 +67,7 @@ pub fn train(
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let mut weights = weights()?;
     let (table, mut losses) = (model.params(), vec![0.0; b * t]);
-    let mut optimizer = Optimizer::new(table)?;
+    let mut optimizer = Optimizer::new(table, OptimizerKind::AdamW, StateDtype::F32)?;
     let mut lanes = Lanes::new(model, b, t, Pass::Train(recompute))?;
     let mut gradients = GradientTree::new(table, lanes.count())?;
     let (mut profile, mut times, mut loss) = (StepProfile::default(), Vec::new(), f64::NAN);

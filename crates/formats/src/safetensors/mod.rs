@@ -152,6 +152,21 @@ impl TensorView<'_> {
         Ok(())
     }
 
+    /// All elements of a BF16 tensor as they are, the upper halves of 32-bit floats' bits, into `out`.
+    ///
+    /// # Errors
+    /// [`Error::Dtype`] for any other dtype; [`Error::Shape`] where `out` has another number of elements.
+    pub fn read_bf16(&self, out: &mut [u16]) -> Result<()> {
+        if out.len() != self.elements() {
+            return self.expect_shape(&[out.len()]);
+        }
+        if self.dtype != Dtype::BF16 {
+            return Err(self.wrong_dtype("BF16"));
+        }
+        bytemuck::cast_slice_mut(out).copy_from_slice(self.bytes);
+        Ok(())
+    }
+
     /// All elements of a U64 tensor.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub enum Data<'a> {
     F16(&'a [f32]),
     /// 32-bit floats that are rounded to bfloat16 while they are written, ties to even.
     BF16(&'a [f32]),
+    /// bf16: the upper halves of 32-bit floats' bits.
+    BF16Bits(&'a [u16]),
     /// 64-bit counters.
     U64(&'a [u64]),
     /// Bytes.
@@ -52,6 +54,12 @@ impl<'a> Tensor<'a> {
         Self { name, shape, data }
     }
 
+    /// A tensor in bf16, given as the upper halves of 32-bit floats' bits.
+    pub fn bf16_bits(name: &'a str, shape: &'a [usize], data: &'a [u16]) -> Self {
+        let data = Data::BF16Bits(data);
+        Self { name, shape, data }
+    }
+
     /// A tensor of 64-bit counters.
     pub fn u64(name: &'a str, shape: &'a [usize], data: &'a [u64]) -> Self {
         let data = Data::U64(data);
@@ -68,7 +76,7 @@ impl<'a> Tensor<'a> {
         match self.data {
             Data::F32(_) => Dtype::F32,
             Data::F16(_) => Dtype::F16,
-            Data::BF16(_) => Dtype::BF16,
+            Data::BF16(_) | Data::BF16Bits(_) => Dtype::BF16,
             Data::U64(_) => Dtype::U64,
             Data::U8(_) => Dtype::U8,
         }
@@ -77,6 +85,7 @@ impl<'a> Tensor<'a> {
     fn elements(&self) -> usize {
         match self.data {
             Data::F32(data) | Data::F16(data) | Data::BF16(data) => data.len(),
+            Data::BF16Bits(data) => data.len(),
             Data::U64(data) => data.len(),
             Data::U8(data) => data.len(),
         }
@@ -92,6 +101,7 @@ impl<'a> Tensor<'a> {
             Data::F32(data) => w.write_all(bytemuck::cast_slice(data)),
             Data::F16(data) => dtype::Dtype::F16.write(data, w),
             Data::BF16(data) => dtype::Dtype::BF16.write(data, w),
+            Data::BF16Bits(data) => w.write_all(bytemuck::cast_slice(data)),
             Data::U64(data) => w.write_all(bytemuck::cast_slice(data)),
             Data::U8(data) => w.write_all(data),
         }

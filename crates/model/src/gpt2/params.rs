@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::contract::Dims;
-use crate::params::{Init, ParamTable};
+use crate::params::{Init, ParamTable, Tensor};
 
 /// One value a tensor: a slice of an arena, or its description.
 pub(super) struct Params<T> {
@@ -32,7 +32,10 @@ pub(super) struct BlockParams<T> {
 /// What becomes of a tensor at the start.
 #[derive(Clone, Copy)]
 enum Role {
+    Embedding,
     Matrix,
+    /// Queries, keys and values: three matrices side by side.
+    Fused,
     /// A matrix that writes into the residual stream: its deviation is divided by sqrt(2L).
     Projection,
     Gain,
@@ -49,15 +52,15 @@ fn build<T>(dims: &Dims, mut make: impl FnMut(Option<usize>, &'static str, &[usi
         ..
     } = *dims;
     Params {
-        wte: make(None, "wte.weight", &[v, d], Role::Matrix),
-        wpe: make(None, "wpe.weight", &[n_positions, d], Role::Matrix),
+        wte: make(None, "wte.weight", &[v, d], Role::Embedding),
+        wpe: make(None, "wpe.weight", &[n_positions, d], Role::Embedding),
         h: (0..dims.n_layer)
             .map(|i| {
                 let mut make = |name, shape: &[usize], role| make(Some(i), name, shape, role);
                 BlockParams {
                     ln_1_weight: make("ln_1.weight", &[d], Role::Gain),
                     ln_1_bias: make("ln_1.bias", &[d], Role::Bias),
-                    c_attn_weight: make("attn.c_attn.weight", &[d, 3 * d], Role::Matrix),
+                    c_attn_weight: make("attn.c_attn.weight", &[d, 3 * d], Role::Fused),
                     c_attn_bias: make("attn.c_attn.bias", &[3 * d], Role::Bias),
                     attn_c_proj_weight: make("attn.c_proj.weight", &[d, d], Role::Projection),
                     attn_c_proj_bias: make("attn.c_proj.bias", &[d], Role::Bias),
@@ -89,12 +92,23 @@ pub(super) fn table(config: &Config, dims: &Dims) -> ParamTable {
     build(dims, |layer, name, shape, role| {
         let name = layer.map_or_else(|| name.to_owned(), |i| format!("h.{i}.{name}"));
         let init = match role {
-            Role::Matrix => Init::Normal(std),
+            Role::Embedding | Role::Matrix | Role::Fused => Init::Normal(std),
             Role::Projection => Init::Normal(std / (2.0 * dims.n_layer as f64).sqrt()),
             Role::Gain => Init::Ones,
             Role::Bias => Init::Zeros,
         };
-        tensors.push((name, shape.to_vec(), init, shape.len() > 1));
+        let hidden = match role {
+            Role::Matrix | Role::Projection => Some(1),
+            Role::Fused => Some(3),
+            Role::Embedding | Role::Gain | Role::Bias => None,
+        };
+        tensors.push(Tensor {
+            name,
+            shape: shape.to_vec(),
+            init,
+            decay: shape.len() > 1,
+            hidden,
+        });
     });
     ParamTable::new(tensors)
 }

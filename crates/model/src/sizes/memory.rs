@@ -3,6 +3,7 @@
 use super::Options;
 use crate::contract::{Model, Pass, Recompute, Scratch};
 use crate::lanes::lanes_of;
+use crate::optimizer::OptimizerPlan;
 use crate::walk::{Step, Stored};
 use serde::Serialize;
 
@@ -101,15 +102,37 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
         );
         item("gradients waiting", what, waiting * arena);
     }
-    item("AdamW: m", "running mean of the gradient".into(), arena);
-    item("AdamW: v", "running mean of its square".into(), arena);
+    let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+    let (dtype, adamw) = (plan.dtype.name(), plan.v.clone());
+    let moment = |floats: usize| plan.dtype.bytes() * floats as u64;
+    if !plan.muon.is_empty() {
+        item(
+            "Muon: m",
+            format!("running mean of hidden matrices' gradients, {dtype}"),
+            moment(plan.muon.len()),
+        );
+        item(
+            "Muon: scratch",
+            "a matrix, the next, their products".into(),
+            4 * plan.scratch as u64,
+        );
+    }
+    item(
+        "AdamW: m",
+        format!("running mean of the gradient, {dtype}"),
+        moment(adamw.len()),
+    );
+    item(
+        "AdamW: v",
+        format!("running mean of its square, {dtype}"),
+        moment(adamw.len()),
+    );
     item("activations", "kept for the backward".into(), of(true));
     item("working memory", "used again by every layer".into(), of(false));
     item("batch", "ids, targets and losses".into(), 12 * (b * t) as u64);
-    items.push(scratch_item(
-        training_scratch(model, b, t, options.recompute),
-        options.threads,
-    ));
+    let mut scratch = training_scratch(model, b, t, options.recompute);
+    scratch.a_thread = scratch.a_thread.max(plan.thread_scratch);
+    items.push(scratch_item(scratch, options.threads));
     Training {
         bytes: sum(&items),
         items,

@@ -23,6 +23,7 @@ pub use parameters::{Parameters, PartRow, TensorRow};
 
 use crate::contract::{Model, Recompute};
 use crate::error::Error;
+use crate::optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 use crate::walk::Step;
 use serde::Serialize;
 
@@ -40,6 +41,10 @@ pub struct Options {
     pub sequences: usize,
     /// What training keeps.
     pub recompute: Recompute,
+    /// What updates the weights.
+    pub optimizer: OptimizerKind,
+    /// How it keeps its moments.
+    pub optimizer_state: StateDtype,
 }
 
 impl Default for Options {
@@ -50,6 +55,8 @@ impl Default for Options {
             micro_batches: 1,
             sequences: 1,
             recompute: Recompute::default(),
+            optimizer: OptimizerKind::AdamW,
+            optimizer_state: StateDtype::F32,
         }
     }
 }
@@ -94,8 +101,17 @@ pub struct Flops {
     pub token_training_attention: f64,
     /// Forward and backward of a token, all of it.
     pub token_training: f64,
-    /// A step of the optimiser: all its micro-batches.
+    /// A step of the optimiser: forward and backward of all its micro-batches.
     pub step_training: f64,
+    /// What Muon's orthogonalisation adds to a step, however many tokens it has; 0 with AdamW.
+    pub step_optimizer: f64,
+}
+
+impl Flops {
+    /// Tokens a step from which on Muon's orthogonalisation is at most a tenth of forward and backward; 0 with AdamW.
+    pub fn muon_pays_from(&self) -> f64 {
+        10.0 * self.step_optimizer / self.token_training
+    }
 }
 
 const CONVENTION: &str = "a multiplication and an addition are two; attention is counted causally, the triangle with \
@@ -136,7 +152,11 @@ pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Resul
     };
     let steps = model.walk(b, t, options.recompute);
     let (parameters, counts) = parameters::parameters(model, &steps);
-    let flops = flops(&steps, b * t, options.micro_batches);
+    let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+    let flops = Flops {
+        step_optimizer: plan.flops,
+        ..flops(&steps, b * t, options.micro_batches)
+    };
     let training = memory::training(model, &steps, b, t, &options);
     Ok(Report {
         model_type: model.model_type(),
@@ -210,6 +230,7 @@ fn flops(steps: &[Step], n: usize, micro_batches: usize) -> Flops {
         token_training_attention,
         token_training,
         step_training: token_training * n as f64 * micro_batches as f64,
+        step_optimizer: 0.0,
     }
 }
 

@@ -377,3 +377,32 @@ fn a_report_is_one_json_object() {
     assert_eq!(json["walk"][6]["bytes"], 96u64 * 2048 * 2048 * 4);
     assert_eq!(json["parameters"]["parts"][2]["part"], "attention");
 }
+
+/// The moments' lines of the sum are the plan's, and a step of Muon costs what it costs, however many tokens there are.
+#[test]
+fn an_optimizer_costs_what_its_plan_says() {
+    let model = preset("gpt2");
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+        for optimizer_state in [StateDtype::F32, StateDtype::Bf16] {
+            let options = Options {
+                optimizer,
+                optimizer_state,
+                ..Options::default()
+            };
+            let plan = OptimizerPlan::new(model.params(), optimizer, optimizer_state);
+            let report = report(&model, 4, 1024, &options).unwrap();
+            let moments = report
+                .training
+                .items
+                .iter()
+                .filter(|item| item.name.ends_with(": m") || item.name.ends_with(": v"));
+            assert_eq!(moments.map(|item| item.bytes).sum::<u64>(), plan.moment_bytes());
+            let scratch = report.training.items.iter().find(|item| item.name == "Muon: scratch");
+            assert_eq!(scratch.map_or(0, |item| item.bytes), 4 * plan.scratch as u64);
+            assert_eq!(report.flops.step_optimizer, plan.flops);
+            let (from, a_token) = (report.flops.muon_pays_from(), report.flops.token_training);
+            assert!((from * a_token * 0.1 - plan.flops).abs() <= 1e-9 * plan.flops);
+            assert_eq!(from > 0.0, optimizer == OptimizerKind::Muon);
+        }
+    }
+}

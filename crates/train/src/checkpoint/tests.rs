@@ -51,19 +51,83 @@ fn numbers_that_are_not_finite_are_never_saved() {
     let at = run.trainer.model.params().specs().last().unwrap().range.start;
     for poison in [f32::NAN, f32::INFINITY] {
         for (arena, says) in [(0, "ln_f"), (1, "AdamW's m of "), (2, "AdamW's v of ")] {
-            let trainer = &mut run.trainer;
-            let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
-            let before = std::mem::replace(&mut arenas.into_iter().nth(arena).unwrap()[at], poison);
+            let put = |run: &mut Run, x: f32| match arena {
+                0 => std::mem::replace(&mut run.trainer.weights[at], x),
+                1 => run.trainer.optimizer.m.replace(at, x),
+                _ => run.trainer.optimizer.v.replace(at, x),
+            };
+            let before = put(&mut run, poison);
             let error = save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap_err();
             assert!(
                 matches!(error, Error::Diverged { .. }) && error.to_string().starts_with(says),
                 "{error}"
             );
-            let trainer = &mut run.trainer;
-            let arenas = [&mut trainer.weights, &mut trainer.optimizer.m, &mut trainer.optimizer.v];
-            arenas.into_iter().nth(arena).unwrap()[at] = before;
+            put(&mut run, before);
         }
     }
     assert_eq!(list(&dir).len(), 1);
     save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap();
+}
+
+/// Every optimizer, kept either way: what it saves has its names and types, and N + M steps are N steps, a stop, M steps.
+#[test]
+fn every_optimizer_goes_on_as_if_it_had_never_stopped() {
+    let tmp = tempfile::tempdir().unwrap();
+    let cache = tmp.path().join("cache");
+    let mut seen = Vec::new();
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+        for optimizer_state in [StateDtype::F32, StateDtype::Bf16] {
+            let config = RunConfig {
+                optimizer,
+                optimizer_state,
+                checkpoint_every: Some(0),
+                ..RunConfig::tiny(7)
+            };
+            let train = |name: &str, threads: usize, until: u64, resume: bool| {
+                let (dir, pool) = (tmp.path().join(name), Pool::new(threads).unwrap());
+                let mut run = match resume {
+                    false => Run::start(config.clone(), &dir, &cache, &pool, &mut |_| {}).unwrap(),
+                    true => Run::resume(&dir, Run::config(&dir).unwrap(), &cache, &pool, &mut |_| {}).unwrap(),
+                };
+                let stop = AtomicBool::new(false);
+                let listen = &mut |event: crate::Event<'_>| {
+                    if let crate::Event::Step(metrics) = event {
+                        stop.store(metrics.step == until, std::sync::atomic::Ordering::Relaxed);
+                    }
+                };
+                run.train(&pool, &stop, listen).unwrap();
+                let latest = newest(&dir).unwrap().path;
+                ["model.safetensors", OPTIMIZER].map(|file| std::fs::read(latest.join(file)).unwrap())
+            };
+            let id = format!("{}-{}", optimizer.name(), optimizer_state.name());
+            let whole = train(&format!("{id}-whole"), 1, 0, false);
+            train(&id, 2, 3, false);
+            let dir = tmp.path().join(&id);
+            assert_eq!(newest(&dir).unwrap().state.step, 3);
+            let other = RunConfig {
+                optimizer_state: StateDtype::Bf16,
+                optimizer: match optimizer {
+                    OptimizerKind::AdamW => OptimizerKind::Muon,
+                    OptimizerKind::Muon => OptimizerKind::AdamW,
+                },
+                ..Run::config(&dir).unwrap()
+            };
+            let error = Run::resume(&dir, other, &cache, &Pool::new(1).unwrap(), &mut |_| {}).unwrap_err();
+            assert!(error.to_string().contains("the optimizer changed"), "{error}");
+            assert!(train(&id, 2, 0, true) == whole, "{id}");
+
+            let file = Safetensors::open(newest(&dir).unwrap().path.join(OPTIMIZER)).unwrap();
+            let dtype = match optimizer_state {
+                StateDtype::F32 => safetensors::Dtype::F32,
+                StateDtype::Bf16 => safetensors::Dtype::BF16,
+            };
+            assert!(file.tensors().all(|tensor| tensor.dtype == dtype), "{id}");
+            let has = |name| file.tensor(name).is_some();
+            assert!(has("m.h.0.mlp.c_fc.weight") && has("v.wte.weight") && has("v.ln_f.bias"));
+            assert_eq!(has("v.h.0.mlp.c_fc.weight"), optimizer == OptimizerKind::AdamW);
+            seen.push(whole);
+        }
+    }
+    let distinct = (0..4).all(|i| (0..i).all(|j| seen[i] != seen[j]));
+    assert!(distinct, "every one of them trains otherwise");
 }

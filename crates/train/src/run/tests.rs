@@ -1,4 +1,5 @@
 use super::*;
+use foretoken_model::{OptimizerKind, StateDtype};
 
 #[test]
 fn a_log_that_cannot_be_read_is_no_missing_run() {
@@ -65,5 +66,38 @@ fn going_on_with_other_instructions_is_told_where_the_bits_differ() {
     ] {
         state.isa = then.into();
         assert_eq!(other_bits(&state, now).is_some(), differ, "{then}, {now}");
+    }
+}
+
+/// Moments in bf16 cost little of the loss, with either optimizer, and every run learns.
+#[test]
+fn moments_in_bf16_train_about_as_well() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (pool, cache) = (Pool::new(2).unwrap(), tmp.path().join("cache"));
+    let loss = |optimizer: OptimizerKind, optimizer_state: StateDtype| {
+        let config = RunConfig {
+            optimizer,
+            optimizer_state,
+            n_embd: Some(24),
+            batch_size: Some(8),
+            lr: Some(4e-3),
+            eval_batches: 20,
+            eval_every: Some(0),
+            checkpoint_every: Some(0),
+            ..RunConfig::tiny(300)
+        };
+        let dir = tmp.path().join(format!("{optimizer:?}-{optimizer_state:?}"));
+        let mut run = Run::start(config, &dir, &cache, &pool, &mut |_| {}).unwrap();
+        run.train(&pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        run.best().unwrap().0
+    };
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+        let [f32, bf16] = [StateDtype::F32, StateDtype::Bf16].map(|state| loss(optimizer, state));
+        eprintln!("{optimizer:?}: {f32:.4} in f32, {bf16:.4} in bf16");
+        assert!(f32 < 2.8, "{optimizer:?} learns: {f32}");
+        assert!(
+            (bf16 / f32 - 1.0).abs() < 0.01,
+            "{optimizer:?}: {f32} in f32, {bf16} in bf16"
+        );
     }
 }

@@ -4,6 +4,7 @@
 mod attention;
 mod dense;
 mod llama;
+mod muon;
 mod pointwise;
 mod rows;
 
@@ -73,6 +74,7 @@ pub(crate) fn ops() -> Vec<Op> {
         rows::ops(),
         llama::ops(),
         attention::ops(),
+        muon::ops(),
     ];
     families.into_iter().flatten().collect()
 }

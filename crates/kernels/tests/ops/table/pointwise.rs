@@ -2,8 +2,9 @@
 
 use super::{Case, Op, Random, Shape, Work, floats_case, nan, plus, wide};
 use foretoken_kernels::{
-    AdamW, Dropout, Stream, adamw, adamw_reference, add_in_place, dropout_in_place, dropout_reference, gelu_backward,
-    gelu_derivative_reference, gelu_forward, gelu_reference, residual_forward, residual_reference, sum_of_squares,
+    AdamW, Dropout, Stream, adamw, adamw_bf16, adamw_reference, add_in_place, bf16_to_f32, dropout_in_place,
+    dropout_reference, gelu_backward, gelu_derivative_reference, gelu_forward, gelu_reference, muon_momentum,
+    muon_momentum_bf16, muon_momentum_reference, residual_forward, residual_reference, sum_of_squares,
     sum_of_squares_reference, zero,
 };
 
@@ -32,6 +33,31 @@ const ADAMW: AdamW = AdamW {
     step: 3,
     grad_scale: 0.5,
 };
+
+/// Whose bits round.
+const ROUNDING: Stream = Stream {
+    seed: 3,
+    step: 7,
+    purpose: 1,
+};
+
+/// `x` in bf16, two in the bits of a float: what a table of floats has for outputs that are none.
+fn packed(x: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; x.len().div_ceil(2)];
+    for (half, x) in halves(&mut out, x.len()).iter_mut().zip(x) {
+        *half = (x.to_bits() >> 16) as u16;
+    }
+    out
+}
+
+fn halves(packed: &mut [f32], n: usize) -> &mut [u16] {
+    &mut bytemuck::cast_slice_mut(packed)[..n]
+}
+
+fn unpacked(packed: &[f32], n: usize) -> Vec<f64> {
+    let halves: &[u16] = bytemuck::cast_slice(packed);
+    halves[..n].iter().map(|&half| bf16_to_f32(half).into()).collect()
+}
 
 fn shape(random: &mut Random, tail: usize) -> Shape {
     // Whole vectors before the tail, every other time.
@@ -201,6 +227,78 @@ pub(super) fn ops() -> Vec<Op> {
                 out
             },
             tolerance: 3e-7,
+            ..op
+        },
+        // Against f64 only the parameters: that the moments are rounded as they should be, a test beside the kernel says
+        // to the bit.
+        Op {
+            name: "adamw_bf16",
+            gpt2: NF,
+            work: |s| Work {
+                flops: 16 * s[0],
+                bytes: 20 * s[0],
+            },
+            case: |s, random| {
+                let v: Vec<f32> = random.floats(s[0]).iter().map(|x| x * x).collect();
+                let m = random.floats(s[0]);
+                floats_case(
+                    vec![random.floats(s[0])],
+                    vec![random.floats(s[0]), packed(&m), packed(&v)],
+                )
+            },
+            kernel: |pool, s, i, out| {
+                let [param, m, v] = out else { unreachable!() };
+                let (m, v) = (halves(m, s[0]), halves(v, s[0]));
+                adamw_bf16(pool, param, m, v, i.floats[0], &ADAMW, ROUNDING);
+            },
+            reference: |s, case| {
+                let (param, grad) = (wide(&case.outputs[0]), wide(&case.inputs[0]));
+                let [m, v] = [1, 2].map(|i| unpacked(&case.outputs[i], s[0]));
+                let updated = (0..s[0]).map(|i| adamw_reference(param[i], m[i], v[i], grad[i], &ADAMW).0);
+                vec![updated.collect(), Vec::new(), Vec::new()]
+            },
+            tolerance: 3e-7,
+            ..op
+        },
+        Op {
+            name: "muon_momentum",
+            gpt2: NF,
+            work: |s| Work {
+                flops: 6 * s[0],
+                bytes: 16 * s[0],
+            },
+            case: |s, random| floats_case(Vec::new(), vec![random.floats(s[0]), random.floats(s[0])]),
+            kernel: |pool, _, _, out| {
+                let [m, grad] = out else { unreachable!() };
+                muon_momentum(pool, m, grad, 0.5);
+            },
+            reference: |_, case| {
+                let [m, grad] = [0, 1].map(|i| wide(&case.outputs[i]));
+                let updated = m.iter().zip(&grad).map(|(&m, &g)| muon_momentum_reference(m, g, 0.5));
+                let (m, update) = updated.unzip();
+                vec![m, update]
+            },
+            tolerance: 2e-7,
+            ..op
+        },
+        Op {
+            name: "muon_momentum_bf16",
+            gpt2: NF,
+            work: |s| Work {
+                flops: 6 * s[0],
+                bytes: 12 * s[0],
+            },
+            case: |s, random| floats_case(Vec::new(), vec![packed(&random.floats(s[0])), random.floats(s[0])]),
+            kernel: |pool, s, _, out| {
+                let [m, grad] = out else { unreachable!() };
+                muon_momentum_bf16(pool, halves(m, s[0]), grad, 0.5, ROUNDING);
+            },
+            reference: |s, case| {
+                let (m, grad) = (unpacked(&case.outputs[0], s[0]), wide(&case.outputs[1]));
+                let updated = m.iter().zip(&grad).map(|(&m, &g)| muon_momentum_reference(m, g, 0.5).1);
+                vec![Vec::new(), updated.collect()]
+            },
+            tolerance: 2e-7,
             ..op
         },
         op,
