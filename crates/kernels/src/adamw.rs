@@ -74,6 +74,7 @@ pub fn adamw_bf16(
     stream: Stream,
 ) {
     let n = param.len();
+    let _timed = pool.timed("adamw_bf16", [n], |[n]| (16 * n, 20 * n));
     assert_eq!(
         (m.len(), v.len(), grad.len()),
         (n, n, n),

@@ -99,6 +99,7 @@ fn padded(floats: usize) -> usize {
 /// # Panics
 /// Where lengths differ.
 pub fn muon_momentum(pool: &Pool, m: &mut [f32], grad: &mut [f32], grad_scale: f32) {
+    let _timed = pool.timed("muon_momentum", [grad.len()], |[n]| (6 * n, 16 * n));
     assert_eq!(m.len(), grad.len(), "momentum and gradient have one shape");
     let m = Shards::new(m);
     pool.run_chunks(grad, CHUNK, |i, grad| {
@@ -114,6 +115,7 @@ pub fn muon_momentum(pool: &Pool, m: &mut [f32], grad: &mut [f32], grad_scale: f
 /// # Panics
 /// Where lengths differ.
 pub fn muon_momentum_bf16(pool: &Pool, m: &mut [u16], grad: &mut [f32], grad_scale: f32, stream: Stream) {
+    let _timed = pool.timed("muon_momentum_bf16", [grad.len()], |[n]| (6 * n, 12 * n));
     assert_eq!(m.len(), grad.len(), "momentum and gradient have one shape");
     let m = Shards::new(m);
     pool.run_chunks(grad, CHUNK, |i, grad| {

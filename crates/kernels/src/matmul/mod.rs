@@ -251,7 +251,7 @@ fn product_in_rows(
 
 /// What a product is called in a profile, in the letters of BLAS.
 fn orientation(a: &Mat<'_>, b: &Mat<'_>) -> &'static str {
-    let transposed = |matrix: &Mat<'_>| matrix.col_stride != 1;
+    let transposed = |matrix: &Mat<'_>| matrix.col_stride != 1 || matrix.row_stride < matrix.cols;
     match (transposed(a), transposed(b)) {
         (false, false) => "matmul_nn",
         (false, true) => "matmul_nt",

@@ -42,10 +42,20 @@ fn shape(random: &mut Random, tail: usize) -> Shape {
 }
 
 /// The lower triangle of both products.
-fn work([b, t, h, dh]: Shape) -> Work {
+fn work(dims: AttentionDims) -> Work {
+    let AttentionDims { b, t, h, dh, .. } = dims;
     Work {
         flops: 2 * b * h * t * t * dh,
-        bytes: 16 * b * t * h * dh,
+        bytes: 4 * b * t * (dims.row() + dims.d()),
+    }
+}
+
+/// Five products for the forward's two; every tensor and its gradient.
+fn backward_work(dims: AttentionDims) -> Work {
+    let forward = work(dims);
+    Work {
+        flops: forward.flops * 5 / 2,
+        bytes: 2 * forward.bytes,
     }
 }
 
@@ -142,7 +152,7 @@ pub(super) fn ops() -> Vec<Op> {
         shape,
         large: LARGE,
         gpt2: GPT2,
-        work,
+        work: |s| work(dims(s)),
         case: |s, random| forward_case(dims(s), random),
         kernel: |pool, s, i, out| forward(pool, dims(s), i, out, None),
         reference: |s, case| forward_reference(dims(s), case, None),
@@ -151,10 +161,7 @@ pub(super) fn ops() -> Vec<Op> {
     };
     let backward_op = Op {
         name: "attention_backward",
-        work: |s| Work {
-            flops: work(s).flops * 5 / 2,
-            bytes: 2 * work(s).bytes,
-        },
+        work: |s| backward_work(dims(s)),
         case: |s, random| backward_case(dims(s), random, None),
         kernel: |pool, s, i, out| backward(pool, dims(s), i, out, None),
         reference: |s, case| backward_reference(dims(s), case, None),
@@ -178,6 +185,7 @@ pub(super) fn ops() -> Vec<Op> {
         Op {
             name: "attention_forward_grouped",
             sizes: GROUPED,
+            work: |s| work(grouped(s)),
             case: |s, random| forward_case(grouped(s), random),
             kernel: |pool, s, i, out| forward(pool, grouped(s), i, out, Some(DROPOUT)),
             reference: |s, case| forward_reference(grouped(s), case, Some(DROPOUT)),
@@ -187,6 +195,7 @@ pub(super) fn ops() -> Vec<Op> {
         Op {
             name: "attention_backward_grouped",
             sizes: GROUPED,
+            work: |s| backward_work(grouped(s)),
             case: |s, random| backward_case(grouped(s), random, Some(DROPOUT)),
             kernel: |pool, s, i, out| backward(pool, grouped(s), i, out, Some(DROPOUT)),
             reference: |s, case| backward_reference(grouped(s), case, Some(DROPOUT)),
@@ -197,6 +206,10 @@ pub(super) fn ops() -> Vec<Op> {
             name: "attention_cached_grouped",
             sizes: "past, T, h_kv, dh",
             gpt2: [1023, 1, 3, 64],
+            work: |[past, t, h_kv, dh]| Work {
+                flops: 12 * t * (past + t) * h_kv * dh,
+                bytes: 8 * (past + 4 * t) * h_kv * dh,
+            },
             case: |[past, t, h, dh], random| cached_case(past, grouped([1, t, h, dh]), random),
             kernel: |pool, [past, t, h, dh], i, out| cached_kernel(pool, past, grouped([1, t, h, dh]), i, out[0]),
             reference: |[past, t, h, dh], case| cached_reference(past, grouped([1, t, h, dh]), case),

@@ -151,7 +151,11 @@ pub(super) fn ops() -> Vec<Op> {
             shape,
             large: LARGE,
             gpt2: DOWN,
-            work,
+            // pre is read and its gradient written, beside the GELU.
+            work: |s| Work {
+                bytes: work(s).bytes + 8 * s[0] * s[1],
+                ..work(s)
+            },
             case: |s, random| {
                 let pre = random.floats(s[0] * s[1]).iter().map(|x| 4.0 * x).collect();
                 let inputs = vec![random.floats(s[0] * s[2]), random.floats(s[1] * s[2])];

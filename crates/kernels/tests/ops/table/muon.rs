@@ -30,7 +30,11 @@ pub(super) fn ops() -> Vec<Op> {
         gpt2: [768, 768, 3, 1],
         work: |s| Work {
             flops: sizes(s).flops() as usize,
-            bytes: 12 * s[0] * s[1] * s[2],
+            // Of five iterations' three products.
+            bytes: {
+                let (side, long) = (s[0].min(s[1]), s[0].max(s[1]));
+                5 * 4 * s[2] * (5 * side * long + 5 * side * side)
+            },
         },
         case: |s, random| {
             let n = s[0] * s[1] * s[2];
