@@ -8,6 +8,9 @@ use crate::simd::{LANES, Simd, load, simd_fn, store};
 
 /// Elements a task updates; a multiple of [`RUN`].
 const CHUNK: usize = 16_384;
+/// Elements ahead of which parameters are asked for: every core has read them, and a line is written only when the others have
+/// let go of it.
+const AHEAD: usize = 512;
 /// Elements whose squares are summed in f32 before chunks are added in f64, in order: part of the norm's bits.
 const NORM_CHUNK: usize = 4096;
 
@@ -142,6 +145,7 @@ simd_fn! {
         let rates = Rates::<S>::new(options);
         let n = param.len();
         for i in (0..n).step_by(LANES) {
+            S::prefetch_write::<1>(param.as_ptr().wrapping_add(i + AHEAD));
             let before = (load::<S>(&param[i..n]), load::<S>(&m[i..n]), load::<S>(&v[i..n]));
             let [p, mi, vi] = rates.update(before.0, before.1, before.2, load::<S>(&grad[i..n]));
             store::<S>(&mut param[i..], p);
