@@ -38,8 +38,9 @@ pub(super) struct Cut {
     /// Steps of the reduction that run through the tile at once, and how often.
     depth: usize,
     pub(super) steps: usize,
-    /// Whether A and B are copied into the tile's layout.
+    /// Whether rows of A are copied to where they crowd no cache.
     pub(super) pack_a: bool,
+    /// Whether B is copied into the tile's layout.
     pub(super) pack_b: bool,
     /// Blocks of packed B that a thread holds at a time.
     pub(super) slots: usize,
@@ -51,10 +52,21 @@ pub(super) fn depth_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).next_multiple_of(8)
 }
 
+/// Floats from one packed panel of B to the next: those of a step lie in different sets of a cache.
+pub(super) fn panel_floats(nr: usize, depth: usize) -> usize {
+    nr * depth + 2 * LANES
+}
+
+/// Floats from one copied row of A to the next.
+pub(super) fn row_floats(depth: usize) -> usize {
+    depth.next_multiple_of(LANES) + LANES
+}
+
 impl Cut {
     /// For `threads` threads: the cut is in no bit of the result.
     pub(super) fn new(a: &Mat<'_>, b: &Mat<'_>, tile: (usize, usize), threads: usize) -> Self {
-        let pack_a = a.row_stride != 1 && (a.col_stride != 1 || a.row_stride % CROWDED == 0);
+        debug_assert!(a.row_stride == 1 || a.col_stride == 1, "one stride is 1");
+        let pack_a = a.row_stride != 1 && a.row_stride % CROWDED == 0;
         let aligned = b.row_stride % LANES == 0 && b.data.as_ptr() as usize % (4 * LANES) == 0;
         let pack_b = b.col_stride != 1 || !aligned || b.cols % tile.1 != 0 || b.row_stride % CROWDED == 0;
         Self::sized((a.rows, b.cols, a.cols), tile, threads, pack_a, pack_b)
@@ -137,7 +149,7 @@ impl Cut {
     /// Floats of a slot.
     pub(super) fn slot_floats(&self) -> usize {
         if self.pack_b {
-            self.n.div_ceil(self.nr).div_ceil(self.col_blocks) * self.nr * self.depth
+            self.n.div_ceil(self.nr).div_ceil(self.col_blocks) * panel_floats(self.nr, self.depth)
         } else {
             0
         }
@@ -145,7 +157,11 @@ impl Cut {
 
     /// Floats of scratch memory on each thread.
     pub(super) fn scratch(&self) -> usize {
-        let a = if self.pack_a { self.mr * self.depth } else { 0 };
+        let a = if self.pack_a {
+            self.mr * row_floats(self.depth)
+        } else {
+            0
+        };
         self.slots * self.slot_floats() + a + 2 * super::SLACK
     }
 }
@@ -185,7 +201,8 @@ mod tests {
                 let (slot, _) = cut.slot(task, step);
                 assert!(slot < cut.slots && cut.slots <= MAX_SLOTS, "{cut:?}");
                 assert!(
-                    cols.len().next_multiple_of(cut.nr) * cut.range(step).len() <= cut.slot_floats() || !cut.pack_b
+                    cols.len().div_ceil(cut.nr) * panel_floats(cut.nr, cut.range(step).len()) <= cut.slot_floats()
+                        || !cut.pack_b
                 );
             }
         }

@@ -21,8 +21,8 @@ pub use reference::{linear_backward_reference, linear_reference, matmul_referenc
 
 use crate::pool::{Pool, Shards};
 use crate::simd::simd_fn;
-use cut::{Cut, MAX_SLOTS};
-use pack::pack_panels;
+use cut::{Cut, MAX_SLOTS, panel_floats, row_floats};
+use pack::{copy_rows, pack_panels};
 use tile::{Finish, Output, Tile};
 
 /// Steps of the reduction in one block at most. It decides the bits, so it is a constant, never read from the host's
@@ -312,9 +312,10 @@ simd_fn! {
                 if held.blocks[slot] != block {
                     held.blocks[slot] = block;
                     let from = b.from(range.start, cols.start);
-                    pack_panels::<S>(&mut packed_b[at..], from, S::NR, cols.len(), depth, (b.col_stride, b.row_stride));
+                    let panel = (S::NR, panel_floats(S::NR, depth));
+                    pack_panels::<S>(&mut packed_b[at..], from, panel, cols.len(), depth, (b.col_stride, b.row_stride));
                 }
-                (&packed_b[at..], S::NR, S::NR * depth)
+                (&packed_b[at..], S::NR, panel_floats(S::NR, depth))
             } else {
                 (b.from(range.start, cols.start), b.row_stride, S::NR)
             };
@@ -322,8 +323,8 @@ simd_fn! {
                 let count = S::MR.min(rows.end - row);
                 let from = a.from(row, range.start);
                 let (a_data, a_row, a_step) = if cut.pack_a {
-                    pack_panels::<S>(packed_a, from, S::MR, count, depth, (a.row_stride, a.col_stride));
-                    (&*packed_a, 1, S::MR)
+                    copy_rows::<S>(packed_a, row_floats(depth), from, a.row_stride, (count, depth));
+                    (&*packed_a, row_floats(depth), 1)
                 } else {
                     (from, a.row_stride, a.col_stride)
                 };

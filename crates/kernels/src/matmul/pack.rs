@@ -69,12 +69,12 @@ fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usiz
     }
 }
 
-/// Packs `lines` lines in panels of `width`, one after another, `width * depth` floats each.
+/// Packs `lines` lines in panels of `width`, one after another, `panel` floats apart.
 #[inline(always)]
 pub(super) fn pack_panels<S: Simd>(
     dst: &mut [f32],
     src: &[f32],
-    width: usize,
+    (width, panel): (usize, usize),
     lines: usize,
     depth: usize,
     strides: (usize, usize),
@@ -82,8 +82,58 @@ pub(super) fn pack_panels<S: Simd>(
     if depth == 0 {
         return;
     }
-    for (panel, line) in (0..lines).step_by(width).enumerate() {
-        let (at, count) = (panel * width * depth, width.min(lines - line));
-        pack_panel::<S>(&mut dst[at..], &src[line * strides.0..], width, count, depth, strides);
+    if strides.0 == 1 && lines % width == 0 {
+        return pack_rows::<S>(dst, src, (width, panel), lines, depth, strides.1);
+    }
+    for (i, line) in (0..lines).step_by(width).enumerate() {
+        let count = width.min(lines - line);
+        pack_panel::<S>(
+            &mut dst[i * panel..],
+            &src[line * strides.0..],
+            width,
+            count,
+            depth,
+            strides,
+        );
+    }
+}
+
+/// [`pack_panels`] of lines that lie side by side, whole panels of them: a step's row is read from end to end before the next.
+/// Panel by panel, rows that crowd into few sets of a cache let only a few lines be on their way at a time.
+#[inline(always)]
+fn pack_rows<S: Simd>(
+    dst: &mut [f32],
+    src: &[f32],
+    (width, panel): (usize, usize),
+    lines: usize,
+    depth: usize,
+    step_stride: usize,
+) {
+    for k in 0..depth {
+        let row = &src[k * step_stride..k * step_stride + lines];
+        for (i, from) in row.chunks_exact(width).enumerate() {
+            let to = &mut dst[i * panel + k * width..][..width];
+            for c in (0..width).step_by(crate::simd::LANES) {
+                crate::simd::store::<S>(&mut to[c..], crate::simd::load::<S>(&from[c..]));
+            }
+        }
+    }
+}
+
+/// Copies `rows` rows of `depth` floats to rows that lie `to_stride` apart.
+#[inline(always)]
+pub(super) fn copy_rows<S: Simd>(
+    dst: &mut [f32],
+    to_stride: usize,
+    src: &[f32],
+    from_stride: usize,
+    (rows, depth): (usize, usize),
+) {
+    for i in 0..rows {
+        let from = &src[i * from_stride..i * from_stride + depth];
+        let to = &mut dst[i * to_stride..i * to_stride + depth];
+        for c in (0..depth).step_by(crate::simd::LANES) {
+            crate::simd::store::<S>(&mut to[c..], crate::simd::load::<S>(&from[c..]));
+        }
     }
 }
