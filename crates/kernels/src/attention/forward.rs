@@ -1,10 +1,12 @@
-//! Forward: one task a tile of 64 queries of one sequence and head.
+//! Forward: one task a few tiles of 64 queries of one sequence and head.
 
 use super::small::{Left, small};
 use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, rows_in_vectors, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, Simd, exp, load, simd_fn, store};
+use crate::simd::{LANES, Simd, exp2, load, simd_fn, store};
+use std::f32::consts::{LN_2, LOG2_E};
+use std::ops::Range;
 
 /// out (B,T,d) and lse (B,h,T) from qkv (B,T,[`AttentionDims::row`]), which is (B,T,3d) where no keys are shared.
 ///
@@ -72,62 +74,97 @@ fn run(
     keys: usize,
     dropout: Option<Dropout>,
 ) {
-    let tiles = dims.t.div_ceil(TILE);
-    let heads = dims.b * dims.h;
+    let (tiles, heads) = (dims.t.div_ceil(TILE), dims.b * dims.h);
+    let group = group(tiles, heads);
+    let groups = tiles.div_ceil(group);
     let (out, lse) = (Shards::new(out), Shards::new(lse));
-    pool.run_with_scratch(tiles * heads, attention_forward_scratch(dims.dh), |task, scratch| {
+    pool.run_with_scratch(groups * heads, scratch(dims.dh, group), |task, scratch| {
         // Late tiles see most keys: they go first, so that the threads end together.
-        let (bh, tile) = (task % heads, tiles - 1 - task / heads);
+        let (bh, first) = (task % heads, (groups - 1 - task / heads) * group);
         let job = Job {
             dims,
             bh,
-            first: tile * TILE,
+            tiles: first..tiles.min(first + group),
             keys,
             dropout,
         };
-        forward_tile(pool.isa(), &out, &lse, input, &job, scratch);
+        forward_tiles(pool.isa(), &out, &lse, input, &job, scratch);
     });
+}
+
+/// Tiles of queries that meet the same copies of keys and values, where there are tasks enough; in no bit of the result.
+/// Rows of keys lie far apart: copied for one tile of queries only, a quarter of the time went into waiting for them.
+const GROUP: usize = 4;
+/// Tasks that are enough.
+const TASKS: usize = 64;
+
+fn group(tiles: usize, heads: usize) -> usize {
+    (tiles * heads / TASKS).clamp(1, GROUP)
 }
 
 struct Job {
     dims: AttentionDims,
     bh: usize,
-    /// First query.
-    first: usize,
+    /// Tiles of queries.
+    tiles: Range<usize>,
     keys: usize,
     dropout: Option<Dropout>,
 }
 
-/// Floats of scratch memory that the forward takes on each thread, for heads of width `dh`.
+/// Floats of scratch memory that the forward takes on each thread at most, for heads of width `dh`.
 pub fn attention_forward_scratch(dh: usize) -> usize {
-    // Qᵀ (dh,64); O, K and V (64,dh) in whole vectors; Sᵀ (64,64); m, l and the correction (64).
-    dh * TILE + 3 * dh.next_multiple_of(LANES) * TILE + TILE * TILE + 3 * TILE
+    scratch(dh, GROUP)
+}
+
+fn scratch(dh: usize, group: usize) -> usize {
+    // A tile's Qᵀ (dh,64), O (64,dh) in whole vectors, m and l (64); K and V (64,dh); Sᵀ (64,64) and the correction (64).
+    let wide = dh.next_multiple_of(LANES);
+    group * (dh + wide + 2) * TILE + 2 * wide * TILE + TILE * TILE + TILE
+}
+
+/// What a tile of queries has gathered.
+struct Queries<'a> {
+    /// First query.
+    first: usize,
+    count: usize,
+    /// Keys it sees: up to the last query's own.
+    seen: usize,
+    qt: &'a mut [f32],
+    o: &'a mut [f32],
+    m: &'a mut [f32],
+    l: &'a mut [f32],
 }
 
 simd_fn! {
-    fn forward_tile[S](
+    fn forward_tiles[S](
         out: &Shards<'_>, lse: &Shards<'_>, input: &Input<'_>, job: &Job, scratch: &mut [f32],
     ) {
-        let Job { dims, bh, first, keys, dropout } = *job;
+        let Job { dims, bh, keys, dropout, .. } = *job;
         let AttentionDims { t, h, dh, .. } = dims;
         let (seq, head) = (bh / h, bh % h);
         let kv_head = head / dims.group();
-        let queries = TILE.min(t - first);
-        let wide = dh.next_multiple_of(LANES);
-        let (qt, scratch) = scratch.split_at_mut(dh * TILE);
-        let (o, scratch) = scratch.split_at_mut(wide * TILE);
+        let (wide, column) = (dh.next_multiple_of(LANES), head * dh);
         let (k_copy, scratch) = scratch.split_at_mut(wide * TILE);
         let (v_copy, scratch) = scratch.split_at_mut(wide * TILE);
         let (s, scratch) = scratch.split_at_mut(TILE * TILE);
-        let (m, scratch) = scratch.split_at_mut(TILE);
-        let (l, correction) = scratch.split_at_mut(TILE);
-        let column = head * dh;
-        let q = &input.q[(seq * t + first) * input.q_row + column..];
-        transpose_scaled::<S>(qt, q, input.q_row, (queries, dh), dims.scale());
-        m.fill(f32::NEG_INFINITY);
-        l.fill(0.0);
-        // Keys up to the last query's own.
-        let seen = (input.past + first + queries).min(keys);
+        let (correction, mut scratch) = scratch.split_at_mut(TILE);
+        let mut tiles: [Option<Queries<'_>>; GROUP] = [const { None }; GROUP];
+        let mut seen = 0;
+        for (tile, slot) in job.tiles.clone().zip(&mut tiles) {
+            let (first, count) = (tile * TILE, TILE.min(t - tile * TILE));
+            seen = (input.past + first + count).min(keys);
+            let (qt, rest) = scratch.split_at_mut(dh * TILE);
+            let (o, rest) = rest.split_at_mut(wide * TILE);
+            let (m, rest) = rest.split_at_mut(TILE);
+            let (l, rest) = rest.split_at_mut(TILE);
+            scratch = rest;
+            let q = &input.q[(seq * t + first) * input.q_row + column..];
+            // Scores in powers of two: their exponential is a power of two as well, and cheaper.
+            transpose_scaled::<S>(qt, q, input.q_row, (count, dh), dims.scale() * LOG2_E);
+            m.fill(f32::NEG_INFINITY);
+            l.fill(0.0);
+            *slot = Some(Queries { first, count, seen, qt, o, m, l });
+        }
         for key in (0..seen).step_by(TILE) {
             let count = TILE.min(seen - key);
             let row = (seq * keys + key) * input.kv_row + kv_head * input.kv_head;
@@ -135,49 +172,61 @@ simd_fn! {
             let direct = seen <= TILE;
             let (k, k_row) = rows_in_vectors::<S>(k_copy, &input.k[row..], input.kv_row, (count, dh), direct);
             let (v, v_row) = rows_in_vectors::<S>(v_copy, &input.v[row..], input.kv_row, (count, dh), direct);
-            let causal = Causal { ahead: (input.past + first) as isize - key as isize, keys: count, queries };
-            small::<S>(
-                (count, TILE), Scores(causal, dh), Left { data: k, row: k_row, step: 1 }, (qt, TILE), (s, TILE), false,
-            );
-            causal.mask(s, f32::NEG_INFINITY);
-            soften::<S>(s, causal, m, l, correction);
-            if key > 0 {
-                for (line, &correction) in o.chunks_exact_mut(wide).zip(&*correction) {
-                    for c in (0..wide).step_by(LANES) {
-                        let scaled = S::mul(load::<S>(&line[c..]), S::splat(correction));
-                        store::<S>(&mut line[c..], scaled);
+            for Queries { first, count: queries, seen, qt, o, m, l } in tiles.iter_mut().flatten() {
+                if key >= *seen {
+                    continue;
+                }
+                let (first, queries, count) = (*first, *queries, TILE.min(*seen - key));
+                let causal = Causal { ahead: (input.past + first) as isize - key as isize, keys: count, queries };
+                let by_key = Left { data: k, row: k_row, step: 1 };
+                small::<S>((count, TILE), Scores(causal, dh), by_key, (qt, TILE), (s, TILE), false);
+                causal.mask(s, f32::NEG_INFINITY);
+                soften::<S>(s, causal, m, l, correction);
+                if key > 0 {
+                    for (line, &correction) in o.chunks_exact_mut(wide).zip(&*correction) {
+                        for c in (0..wide).step_by(LANES) {
+                            let scaled = S::mul(load::<S>(&line[c..]), S::splat(correction));
+                            store::<S>(&mut line[c..], scaled);
+                        }
                     }
                 }
-            }
-            if let Some(dropout) = &dropout {
-                for (j, line) in s.chunks_exact_mut(TILE).take(count).enumerate() {
-                    let factors = dropout.run(drop_number(&dims, bh, first, key + j));
-                    for i in (0..TILE).step_by(LANES) {
-                        let met = S::mul(load::<S>(&line[i..]), load::<S>(&factors[i..]));
-                        store::<S>(&mut line[i..], met);
+                if let Some(dropout) = &dropout {
+                    for (j, line) in s.chunks_exact_mut(TILE).take(count).enumerate() {
+                        let factors = dropout.run(drop_number(&dims, bh, first, key + j));
+                        for i in (0..TILE).step_by(LANES) {
+                            let met = S::mul(load::<S>(&line[i..]), load::<S>(&factors[i..]));
+                            store::<S>(&mut line[i..], met);
+                        }
                     }
                 }
+                let by_query = Left { data: s, row: 1, step: TILE };
+                small::<S>((queries, wide), ByQuery(causal), by_query, (v, v_row), (o, wide), key > 0);
             }
-            small::<S>(
-                (queries, wide), ByQuery(causal), Left { data: s, row: 1, step: TILE }, (v, v_row), (o, wide), key > 0,
-            );
         }
-        // SAFETY: these rows of this head belong to this task.
-        let lse = unsafe { lse.range(bh * t + first, bh * t + first + queries) };
-        for i in 0..queries {
-            lse[i] = m[i] + l[i].ln();
-            let at = (seq * t + first + i) * dims.d() + column;
-            // SAFETY: as above.
-            let row = unsafe { out.range(at, at + dh) };
-            let inverse = S::splat(1.0 / l[i]);
-            for c in (0..dh).step_by(LANES) {
-                store::<S>(&mut row[c..], S::mul(load::<S>(&o[i * wide + c..]), inverse));
+        for Queries { first, count, o, m, l, .. } in tiles.iter().flatten() {
+            // SAFETY: these rows of this head belong to this task.
+            let lse = unsafe { lse.range(bh * t + first, bh * t + first + count) };
+            for i in 0..*count {
+                lse[i] = m[i] * LN_2 + l[i].ln();
+                let at = (seq * t + first + i) * dims.d() + column;
+                // SAFETY: as above.
+                let row = unsafe { out.range(at, at + dh) };
+                let inverse = S::splat(1.0 / l[i]);
+                for c in (0..dh).step_by(LANES) {
+                    store::<S>(&mut row[c..], S::mul(load::<S>(&o[i * wide + c..]), inverse));
+                }
             }
         }
     }
 }
 
-/// The online softmax of a tile: S becomes exp(S - m) with the new maximum m, l its sum, `correction` what earlier tiles
+/// 2^x; 0 where x is hidden, so that no sum depends on how many hidden keys a register tile takes with it.
+#[inline(always)]
+fn weight<S: Simd>(x: S::V) -> S::V {
+    S::select_lt(x, S::splat(-126.0), S::splat(0.0), exp2::<S>(x))
+}
+
+/// The online softmax of a tile: S becomes 2^(S - m) with the new maximum m, l its sum, `correction` what earlier tiles
 /// are multiplied with.
 #[inline(always)]
 fn soften<S: Simd>(s: &mut [f32], causal: Causal, m: &mut [f32], l: &mut [f32], correction: &mut [f32]) {
@@ -188,11 +237,11 @@ fn soften<S: Simd>(s: &mut [f32], causal: Causal, m: &mut [f32], l: &mut [f32], 
         for j in 0..count {
             now = S::max(now, load::<S>(&s[j * TILE + i..]));
         }
-        let scale = exp::<S>(S::sub(before, now));
+        let scale = weight::<S>(S::sub(before, now));
         let mut sum = S::mul(load::<S>(&l[i..]), scale);
         for j in 0..count {
             let at = j * TILE + i;
-            let p = exp::<S>(S::sub(load::<S>(&s[at..]), now));
+            let p = weight::<S>(S::sub(load::<S>(&s[at..]), now));
             store::<S>(&mut s[at..], p);
             sum = S::add(sum, p);
         }
