@@ -29,6 +29,18 @@ fn equals_pytorch_on_a_small_gpt2() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2"));
 }
 
+/// Heads that share keys, positions that turn, a head that is the embedding.
+#[test]
+fn equals_pytorch_on_a_small_llama() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama"));
+}
+
+/// A head of its own, and an MLP too narrow to take the gradient of qkv.
+#[test]
+fn equals_pytorch_on_an_untied_llama() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-untied"));
+}
+
 /// A case of other sizes (T = 37, d = 60, h = 5, V = 101) that lies beside the checkout where it is worked on.
 #[test]
 fn equals_pytorch_on_odd_sizes() {

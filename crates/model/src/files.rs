@@ -5,10 +5,11 @@ use crate::params::ParamTable;
 use foretoken_formats::safetensors::{Tensor, Weights};
 use foretoken_kernels::Buffer;
 
-/// What `transformers` puts before the names of a model with a head.
-const PREFIX: &str = "transformer.";
+/// What `transformers` puts before the names of a model with a head: of a GPT-2, whose table is without, and of a llama, whose
+/// table has it.
+const PREFIXES: [&str; 2] = ["transformer.", "model."];
 
-/// Reads every tensor of the table, with or without the prefix `transformer.`, as f32. Tensors that the table does not
+/// Reads every tensor of the table, with or without the prefix that `transformers` gives to models with a head, as f32. Tensors that the table does not
 /// name (mask buffers, the tied head) are left alone.
 ///
 /// # Errors
@@ -18,7 +19,8 @@ pub fn load(table: &ParamTable, files: &Weights) -> Result<Buffer, Error> {
     for (spec, out) in table.specs().iter().zip(table.cut_mut(&mut weights)) {
         let tensor = files
             .tensor(&spec.name)
-            .or_else(|| files.tensor(&format!("{PREFIX}{}", spec.name)))
+            .or_else(|| files.tensor(&format!("{}{}", PREFIXES[0], spec.name)))
+            .or_else(|| files.tensor(spec.name.strip_prefix(PREFIXES[1])?))
             .ok_or_else(|| Error::MissingTensor {
                 name: spec.name.clone(),
                 shape: spec.shape.clone(),

@@ -28,10 +28,12 @@
 
 mod arena;
 mod contract;
+mod decode;
 mod error;
 mod files;
 pub mod gpt2;
 mod lanes;
+pub mod llama;
 mod optimizer;
 mod params;
 pub mod registry;

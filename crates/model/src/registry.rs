@@ -2,15 +2,28 @@
 
 use crate::contract::Model;
 use crate::error::Error;
-use crate::gpt2::{Config, Gpt2};
+use crate::gpt2::{self, Gpt2};
+use crate::llama::{self, Llama};
+use serde::{Deserialize, Serialize};
 
-/// Makes a model from its config.
-type Make = fn(&serde_json::Value) -> Result<Box<dyn Model>, Error>;
+/// One row a variant.
+struct Variant {
+    /// `model_type` in the config.
+    model_type: &'static str,
+    /// Makes a model from its config.
+    from_config: fn(&serde_json::Value) -> Result<Box<dyn Model>, Error>,
+}
 
-/// One row a variant: `model_type`, and how to make it.
-const VARIANTS: [(&str, Make); 1] = [(Gpt2::MODEL_TYPE, |config| {
-    Ok(Box::new(Gpt2::new(Config::from_json(config)?)?))
-})];
+const VARIANTS: [Variant; 2] = [
+    Variant {
+        model_type: Gpt2::MODEL_TYPE,
+        from_config: |config| Ok(Box::new(Gpt2::new(gpt2::Config::from_json(config)?)?)),
+    },
+    Variant {
+        model_type: Llama::MODEL_TYPE,
+        from_config: |config| Ok(Box::new(Llama::new(llama::Config::from_json(config)?)?)),
+    },
+];
 
 /// The model of a `config.json`.
 ///
@@ -18,12 +31,102 @@ const VARIANTS: [(&str, Make); 1] = [(Gpt2::MODEL_TYPE, |config| {
 /// An unknown `model_type`, a field of the wrong type, a size that is impossible.
 pub fn from_config(config: &serde_json::Value) -> Result<Box<dyn Model>, Error> {
     let found = config.get("model_type").and_then(|value| value.as_str());
-    match VARIANTS.iter().find(|(name, _)| Some(*name) == found) {
-        Some((_, make)) => make(config),
+    match VARIANTS.iter().find(|variant| Some(variant.model_type) == found) {
+        Some(variant) => (variant.from_config)(config),
         None => Err(Error::Architecture {
             found: found.map_or_else(|| "missing".into(), |name| format!("`{name}`")),
-            known: VARIANTS.iter().map(|(name, _)| *name).collect(),
+            known: VARIANTS.iter().map(|variant| variant.model_type).collect(),
         }),
+    }
+}
+
+/// What may be trained from nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// Learnt positions, layernorm, GELU.
+    #[default]
+    Gpt2,
+    /// Turned positions, RMSNorm, SwiGLU, keys that heads may share.
+    Llama,
+}
+
+/// The sizes of a model that begins from nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizes {
+    /// V.
+    pub vocab_size: usize,
+    /// The longest context.
+    pub n_positions: usize,
+    /// d.
+    pub n_embd: usize,
+    /// L.
+    pub n_layer: usize,
+    /// h.
+    pub n_head: usize,
+    /// Heads of keys and values; only a llama may have fewer than h.
+    pub n_kv_head: Option<usize>,
+    /// Dropout: of embeddings, attention and residuals of a GPT-2, of attention alone of a llama.
+    pub dropout: f32,
+    /// Token that ends a text.
+    pub eos: u32,
+}
+
+impl Arch {
+    /// A model of these sizes. Its MLP is 4 d wide, a llama's 8/3 d, rounded up to a multiple of 32: as many parameters in
+    /// three matrices as GPT-2 has in two. The head is the embedding.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a size is impossible.
+    pub fn model(self, sizes: &Sizes) -> Result<Box<dyn Model>, Error> {
+        let Sizes {
+            vocab_size,
+            n_positions,
+            n_embd,
+            n_layer,
+            n_head,
+            n_kv_head,
+            dropout,
+            eos,
+        } = *sizes;
+        Ok(match self {
+            Arch::Gpt2 => {
+                if let Some(found) = n_kv_head.filter(|&found| found != n_head) {
+                    return Err(Error::Config {
+                        field: "n_kv_head",
+                        found: found.to_string(),
+                        expected: format!("n_head = {n_head}: only a llama's heads share keys (--arch llama)"),
+                    });
+                }
+                Box::new(Gpt2::new(gpt2::Config {
+                    vocab_size,
+                    n_positions,
+                    n_embd,
+                    n_layer,
+                    n_head,
+                    resid_pdrop: dropout,
+                    embd_pdrop: dropout,
+                    attn_pdrop: dropout,
+                    bos_token_id: Some(eos),
+                    eos_token_id: Some(eos),
+                    ..gpt2::Config::default()
+                })?)
+            }
+            Arch::Llama => Box::new(Llama::new(llama::Config {
+                vocab_size,
+                max_position_embeddings: n_positions,
+                hidden_size: n_embd,
+                num_hidden_layers: n_layer,
+                num_attention_heads: n_head,
+                num_key_value_heads: n_kv_head,
+                intermediate_size: (n_embd.saturating_mul(8) / 3).next_multiple_of(32),
+                attention_dropout: dropout,
+                bos_token_id: Some(eos),
+                eos_token_id: Some(eos),
+                tie_word_embeddings: true,
+                ..llama::Config::default()
+            })?),
+        })
     }
 }
 
@@ -92,13 +195,13 @@ impl Preset {
     }
 
     /// Its config, with GPT-2's vocabulary.
-    pub fn config(&self) -> Config {
-        Config {
+    pub fn config(&self) -> gpt2::Config {
+        gpt2::Config {
             n_layer: self.n_layer,
             n_head: self.n_head,
             n_embd: self.n_embd,
             n_positions: self.n_positions,
-            ..Config::default()
+            ..gpt2::Config::default()
         }
     }
 }

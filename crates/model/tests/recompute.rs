@@ -4,12 +4,18 @@ use foretoken_kernels::Pool;
 use foretoken_model::{Arena, Batch, DropoutSeed, Pass, Recompute, init, registry};
 
 /// Losses and gradients of a model whose MLP is `f` wide.
-fn run(f: usize, dropout: f32, recompute: Recompute, threads: usize) -> (Vec<u32>, Vec<u32>, u64) {
-    let model = registry::from_config(&serde_json::json!({
+fn run(model_type: &str, f: usize, dropout: f32, recompute: Recompute, threads: usize) -> (Vec<u32>, Vec<u32>, u64) {
+    let gpt2 = serde_json::json!({
         "model_type": "gpt2", "vocab_size": 53, "n_positions": 40, "n_embd": 20, "n_layer": 3, "n_head": 2, "n_inner": f,
         "embd_pdrop": dropout, "attn_pdrop": dropout, "resid_pdrop": dropout,
-    }))
-    .unwrap();
+    });
+    let llama = serde_json::json!({
+        "model_type": "llama", "vocab_size": 53, "max_position_embeddings": 40, "hidden_size": 24,
+        "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": f,
+        "attention_dropout": dropout, "tie_word_embeddings": dropout == 0.0,
+    });
+    let config = if model_type == "llama" { llama } else { gpt2 };
+    let model = registry::from_config(&config).unwrap();
     let (b, t) = (2, 37);
     let ids: Vec<u32> = (0..(b * t) as u32).map(|i| i * 7 % 53).collect();
     let targets: Vec<i32> = ids.iter().map(|&id| (id as i32 * 3 + 1) % 53).collect();
@@ -46,17 +52,17 @@ fn run(f: usize, dropout: f32, recompute: Recompute, threads: usize) -> (Vec<u32
 
 #[test]
 fn every_choice_gives_the_same_bits_in_less_and_less_memory() {
-    // Narrow, so that the gradient of qkv needs memory of its own; and as GPT-2 has it.
-    for f in [24, 80] {
+    // Narrow, so that the gradient of qkv needs memory of its own; and as these models have it.
+    for (model_type, f) in [("gpt2", 24), ("gpt2", 80), ("llama", 24), ("llama", 64)] {
         for dropout in [0.0, 0.2] {
-            let all = run(f, dropout, Recompute::None, 2);
+            let all = run(model_type, f, dropout, Recompute::None, 2);
             let mut bytes = all.2;
             assert!(all.1.iter().any(|&bits| bits != 0));
             for recompute in [Recompute::Selective, Recompute::Block] {
-                let less = run(f, dropout, recompute, 1);
+                let less = run(model_type, f, dropout, recompute, 1);
                 assert!(
                     less.0 == all.0 && less.1 == all.1,
-                    "{recompute:?}, f = {f}, dropout {dropout}"
+                    "{model_type}: {recompute:?}, f = {f}, dropout {dropout}"
                 );
                 assert!(less.2 < bytes, "{recompute:?}: {} bytes, {bytes} before", less.2);
                 bytes = less.2;

@@ -7,8 +7,8 @@ mod tests;
 use crate::error::Error;
 use crate::optimizer::Hyperparameters;
 use crate::schedule::{LearningRate, Schedule};
-use foretoken_model::registry::{PRESETS, Preset};
-use foretoken_model::{OptimizerKind, Recompute, StateDtype, gpt2, sizes};
+use foretoken_model::registry::{Arch, PRESETS, Preset, Sizes};
+use foretoken_model::{Model, OptimizerKind, Recompute, StateDtype, sizes};
 use serde::{Deserialize, Serialize};
 
 /// Version of the form of `run.toml`.
@@ -35,10 +35,14 @@ pub struct RunConfig {
     pub tokenizer: String,
     /// Named sizes.
     pub preset: String,
+    /// What kind of model.
+    pub arch: Arch,
     /// L
     pub n_layer: Option<usize>,
     /// h
     pub n_head: Option<usize>,
+    /// Heads of keys and values, where heads share them.
+    pub n_kv_head: Option<usize>,
     /// d
     pub n_embd: Option<usize>,
     /// The longest context the model can see.
@@ -105,8 +109,10 @@ impl Default for RunConfig {
             val_fraction: 0.1,
             tokenizer: "bpe:2048".into(),
             preset: "tiny".into(),
+            arch: Arch::Gpt2,
             n_layer: None,
             n_head: None,
+            n_kv_head: None,
             n_embd: None,
             n_positions: None,
             vocab_size: None,
@@ -165,6 +171,7 @@ impl RunConfig {
         let sizes = [
             ("n-layer", self.n_layer),
             ("n-head", self.n_head),
+            ("n-kv-head", self.n_kv_head),
             ("n-embd", self.n_embd),
             ("n-positions", self.n_positions),
             ("vocab-size", self.vocab_size),
@@ -291,8 +298,8 @@ impl RunConfig {
     /// The model of a resolved run whose tokeniser has `vocab_size` tokens and ends texts with `eos`.
     ///
     /// # Errors
-    /// [`Error::Value`] where `--vocab-size` is below the tokeniser's.
-    pub fn model_config(&self, vocab_size: usize, eos: u32) -> Result<gpt2::Config, Error> {
+    /// [`Error::Value`] where `--vocab-size` is below the tokeniser's; sizes that are impossible.
+    pub fn model(&self, vocab_size: usize, eos: u32) -> Result<Box<dyn Model>, Error> {
         let padded = self.vocab_size.unwrap_or(vocab_size);
         check(
             "vocab-size",
@@ -301,19 +308,16 @@ impl RunConfig {
             format!("at least the tokeniser's {vocab_size}"),
         )?;
         let size = |field: Option<usize>| field.expect("the run is resolved");
-        Ok(gpt2::Config {
+        Ok(self.arch.model(&Sizes {
             vocab_size: padded,
             n_positions: size(self.n_positions),
             n_embd: size(self.n_embd),
             n_layer: size(self.n_layer),
             n_head: size(self.n_head),
-            resid_pdrop: self.dropout,
-            embd_pdrop: self.dropout,
-            attn_pdrop: self.dropout,
-            bos_token_id: Some(eos),
-            eos_token_id: Some(eos),
-            ..gpt2::Config::default()
-        })
+            n_kv_head: self.n_kv_head,
+            dropout: self.dropout,
+            eos,
+        })?)
     }
 
     /// T of training.

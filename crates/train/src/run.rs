@@ -11,7 +11,7 @@ use crate::profile::StepProfile;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::{ISA_VARIABLE, Isa, Pool};
-use foretoken_model::{Model, gpt2::Gpt2, sizes};
+use foretoken_model::{Model, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -484,7 +484,7 @@ impl Clock {
 /// model that is too large or impossible without it is known to be so before any text is read.
 fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Result<Box<dyn Model>, Error> {
     let (vocab_size, eos) = tokenizer.map_or((1, 0), |tokenizer| (tokenizer.vocab_size(), tokenizer.eos_id()));
-    let model: Box<dyn Model> = Box::new(Gpt2::new(config.model_config(vocab_size, eos)?)?);
+    let model: Box<dyn Model> = config.model(vocab_size, eos)?;
     let options = config.size_options(pool.threads());
     let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
     if let Some(available) = available_memory().filter(|&available| available < needed) {

@@ -35,6 +35,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<String>,
+    /// What kind of model [gpt2]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arch: Option<Arch>,
     /// L: number of blocks
     #[arg(long, value_name = "L", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +47,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "H", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     n_head: Option<usize>,
+    /// Heads of keys and values, where heads of a llama share them [n_head]
+    #[arg(long, value_name = "H", help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_kv_head: Option<usize>,
     /// d: width of the residual stream
     #[arg(long, value_name = "D", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +163,16 @@ pub(super) struct Flags {
     patience: Option<u64>,
 }
 
+/// As [`foretoken::model::registry::Arch`], for the command line.
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Arch {
+    /// GPT-2: learnt positions, layernorm, GELU
+    Gpt2,
+    /// Llama: turned positions, RMSNorm, SwiGLU, keys that heads may share
+    Llama,
+}
+
 /// As [`foretoken::train::Schedule`], for the command line.
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -217,8 +235,10 @@ mod tests {
             val_fraction: Some(0.2),
             tokenizer: Some("char".into()),
             preset: Some("mini".into()),
+            arch: Some(Arch::Llama),
             n_layer: Some(1),
             n_head: Some(1),
+            n_kv_head: Some(1),
             n_embd: Some(8),
             n_positions: Some(16),
             vocab_size: Some(300),

@@ -2,20 +2,14 @@
 
 use super::Gpt2;
 use super::params::Params;
-use crate::arena::{Arena, Plan, Slot};
+use crate::arena::{Plan, Slot};
 use crate::contract::{DecodePlan, DecodeState, Dims, Pass};
+use crate::decode::{self, CHUNK, Heads};
 use crate::error::Error;
 use foretoken_kernels::{
-    AttentionDims, Buffer, Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, Pool, attention_cached, embedding_forward,
+    AttentionDims, Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, Pool, attention_cached, embedding_forward,
     layernorm_forward, matmul, matmul_bias_gelu, matvec, matvec_transposed,
 };
-
-/// Tokens of a prompt that go through the layers together; bounds the working memory.
-const CHUNK: usize = 256;
-
-/// Tokens that go through the layers together and still get the bits they get alone: the few-row products and the attention
-/// of single queries treat each row for itself. With more, the tiled attention begins.
-const EACH: usize = 7;
 
 /// Working memory for up to `rows` new tokens.
 struct Work<T> {
@@ -53,109 +47,44 @@ fn build<T>(dims: &Dims, rows: usize, mut make: impl FnMut(Slot) -> T) -> Work<T
     }
 }
 
-fn plan(dims: &Dims, capacity: usize) -> Plan {
+fn work(dims: &Dims, capacity: usize) -> Plan {
     let mut plan = Plan::new(Pass::Score);
     build(dims, CHUNK.min(capacity), |slot| plan.add(slot));
     plan
 }
 
+fn heads(dims: &Dims) -> Heads {
+    Heads(dims.n_head, dims.head_dim())
+}
+
 pub(super) fn memory(model: &Gpt2, capacity: usize) -> DecodePlan {
-    let Dims { n_layer, n_embd, .. } = model.dims;
-    let mut cache = Plan::new(Pass::Score);
-    for name in ["keys", "values"] {
-        let shape = vec![("L", n_layer), ("T", capacity), ("d", n_embd)];
-        cache.add(Slot {
-            name,
-            layer: None,
-            shape,
-        });
-    }
-    DecodePlan {
-        cache,
-        work: plan(&model.dims, capacity),
-        scratch: super::scratch::of_decode(model, CHUNK.min(capacity), capacity),
-    }
+    let (dims, scratch) = (
+        &model.dims,
+        super::scratch::of_decode(model, CHUNK.min(capacity), capacity),
+    );
+    decode::plan(dims, heads(dims), capacity, work(dims, capacity), scratch)
 }
 
 pub(super) fn state(model: &Gpt2, capacity: usize) -> Result<DecodeState, Error> {
-    let dims = &model.dims;
-    assert!(
-        (1..=dims.n_positions).contains(&capacity),
-        "{capacity} tokens of {} positions",
-        dims.n_positions
-    );
-    let floats = dims.n_layer * capacity * dims.n_embd;
-    let cache = || {
-        Buffer::try_zeroed(floats).ok_or(Error::NoMemory {
-            what: "the key/value cache",
-            bytes: 8 * floats as u64,
-        })
-    };
-    Ok(DecodeState {
-        keys: cache()?,
-        values: cache()?,
-        work: Arena::new(plan(dims, capacity))?,
-        len: 0,
-        capacity,
-        width: dims.n_embd,
-        heads: dims.n_layer * dims.n_head,
-        chunk: CHUNK.min(capacity),
-    })
-}
-
-pub(super) fn decode(
-    model: &Gpt2,
-    pool: &Pool,
-    w: &Params<&[f32]>,
-    state: &mut DecodeState,
-    ids: &[u32],
-    logits: &mut [f32],
-) {
-    check_room(state, ids);
-    let chunks = ids.chunks(CHUNK.min(state.capacity));
-    let last = chunks.len() - 1;
-    for (i, chunk) in chunks.enumerate() {
-        let rows = if i == last { &mut *logits } else { &mut [] };
-        extend(model, pool, w, state, chunk, rows);
-    }
-}
-
-pub(super) fn decode_each(
-    model: &Gpt2,
-    pool: &Pool,
-    w: &Params<&[f32]>,
-    state: &mut DecodeState,
-    ids: &[u32],
-    logits: &mut [f32],
-) {
-    check_room(state, ids);
-    let v = model.dims.vocab_size;
-    assert_eq!(logits.len(), ids.len() * v, "logits (T,V) of {} tokens", ids.len());
-    for (ids, logits) in ids.chunks(EACH).zip(logits.chunks_mut(EACH * v)) {
-        extend(model, pool, w, state, ids, logits);
-    }
-}
-
-fn check_room(state: &DecodeState, ids: &[u32]) {
-    assert!(!ids.is_empty(), "at least one token");
-    assert!(
-        state.len + ids.len() <= state.capacity,
-        "{} tokens and {} more of a capacity of {}",
-        state.len,
-        ids.len(),
-        state.capacity
-    );
+    decode::state(&model.dims, heads(&model.dims), capacity, work(&model.dims, capacity))
 }
 
 /// Appends one chunk and gives the logits that follow its last tokens, as many as there are rows (V) of logits.
-fn extend(model: &Gpt2, pool: &Pool, w: &Params<&[f32]>, state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
+pub(super) fn extend(
+    model: &Gpt2,
+    pool: &Pool,
+    w: &Params<&[f32]>,
+    state: &mut DecodeState,
+    ids: &[u32],
+    logits: &mut [f32],
+) {
     let (t, past) = (ids.len(), state.len);
     let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.layer_norm_epsilon);
     let attention = AttentionDims {
         t,
         ..model.attention_dims(1, t)
     };
-    let plan = plan(&model.dims, state.capacity);
+    let plan = work(&model.dims, state.capacity);
     let mut parts = state.work.cut(&plan);
     let a = build(&model.dims, CHUNK.min(state.capacity), |_| {
         parts.next().expect("the plan has every slot")
@@ -174,7 +103,7 @@ fn extend(model: &Gpt2, pool: &Pool, w: &Params<&[f32]>, state: &mut DecodeState
         linear(pool, qkv, normed, w.c_attn_weight, w.c_attn_bias, d);
         let layer = i * state.capacity * state.width..(i + 1) * state.capacity * state.width;
         let (keys, values) = (&mut state.keys[layer.clone()], &mut state.values[layer]);
-        remember(keys, values, qkv, past, attention);
+        decode::remember(keys, values, qkv, past, attention);
         attention_cached(pool, heads, qkv, 3 * d, (keys, values), past, attention);
         linear_residual(pool, mid, x, heads, w.attn_c_proj_weight, w.attn_c_proj_bias);
         layernorm_forward(pool, normed, mean, rstd, mid, w.ln_2_weight, w.ln_2_bias, eps);
@@ -190,20 +119,6 @@ fn extend(model: &Gpt2, pool: &Pool, w: &Params<&[f32]>, state: &mut DecodeState
         matvec_transposed(pool, logits, normed, w.wte, d);
     }
     state.len += t;
-}
-
-/// Writes the keys and values of the new tokens into one layer's caches (h,C,dh), behind the `past` before them.
-fn remember(keys: &mut [f32], values: &mut [f32], qkv: &[f32], past: usize, dims: AttentionDims) {
-    let (d, dh) = (dims.d(), dims.dh);
-    let capacity = keys.len() / d;
-    for (row, qkv) in qkv.chunks_exact(3 * d).enumerate() {
-        for head in 0..dims.h {
-            let at = (head * capacity + past + row) * dh;
-            let column = head * dh;
-            keys[at..at + dh].copy_from_slice(&qkv[d + column..][..dh]);
-            values[at..at + dh].copy_from_slice(&qkv[2 * d + column..][..dh]);
-        }
-    }
 }
 
 /// y (T,out) = x W + bias.

@@ -158,11 +158,17 @@ impl Model for Gpt2 {
     }
 
     fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
-        decode::decode(self, pool, &self.weights(weights), state, ids, logits);
+        let w = self.weights(weights);
+        crate::decode::decode(state, ids, logits, |state, ids, logits| {
+            decode::extend(self, pool, &w, state, ids, logits);
+        });
     }
 
     fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
-        decode::decode_each(self, pool, &self.weights(weights), state, ids, logits);
+        let w = self.weights(weights);
+        crate::decode::decode_each(state, ids, logits, self.dims.vocab_size, |state, ids, logits| {
+            decode::extend(self, pool, &w, state, ids, logits);
+        });
     }
 
     fn decode_plan(&self, capacity: usize) -> DecodePlan {

@@ -406,3 +406,53 @@ fn an_optimizer_costs_what_its_plan_says() {
         }
     }
 }
+
+/// Another variant: every parameter belongs to a step, flops and activations add up, slots are named.
+#[test]
+fn a_llama_adds_up() {
+    for (tie, n_inner) in [(true, 64), (false, 24)] {
+        let model = crate::llama::Llama::new(crate::llama::Config {
+            vocab_size: 77,
+            max_position_embeddings: 32,
+            hidden_size: 24,
+            num_hidden_layers: 3,
+            num_attention_heads: 6,
+            num_key_value_heads: Some(2),
+            intermediate_size: n_inner,
+            tie_word_embeddings: tie,
+            ..crate::llama::Config::default()
+        })
+        .unwrap();
+        let (b, t) = (3, 19);
+        for recompute in Recompute::ALL {
+            let options = Options {
+                recompute,
+                ..Options::default()
+            };
+            let report = report(&model, b, t, &options).unwrap();
+            assert_eq!(report.parameters.count, model.params().count());
+            let want = model.training_flops(b, t);
+            assert!((report.flops.step_training / want - 1.0).abs() < 1e-12);
+            let plans = lanes_of(model.params(), b)
+                .into_iter()
+                .map(|sequences| model.activations(sequences.len(), t, Pass::Train(recompute)));
+            let rows = report.training.activations.iter().map(|row| row.bytes).sum::<u64>();
+            assert_eq!(rows, plans.map(|plan| plan.bytes()).sum::<u64>());
+            let plan = model.activations(b, t, Pass::Train(recompute));
+            for row in report.walk.iter().filter(|row| row.step.stored == Stored::Kept) {
+                for name in &row.step.slots {
+                    let slots = plan
+                        .slots()
+                        .iter()
+                        .filter(|slot| slot.name == *name && !slot.is_empty());
+                    assert_eq!(
+                        slots.count(),
+                        row.step.runs(),
+                        "{name} of {}, {recompute:?}",
+                        row.step.name
+                    );
+                }
+            }
+        }
+    }
+}

@@ -96,7 +96,7 @@ fn unknown_keys_other_versions_and_impossible_values_are_named() {
     }
     .resolve()
     .unwrap();
-    assert!(run.model_config(11, 10).unwrap_err().to_string().contains("vocab-size"));
+    assert!(run.model(11, 10).unwrap_err().to_string().contains("vocab-size"));
 }
 
 /// `run` resolved, written, read through `--config` beside `flags`, and resolved.

@@ -1,0 +1,209 @@
+//! Llama (Touvron et al., arXiv 2302.13971 and 2307.09288), names and shapes as Hugging Face's: SmolLM2, TinyLlama and the like.
+//!
+//! ```text
+//! x = embed_tokens[id]
+//! L times:  x += attention(rmsnorm(x));  x += down(silu(gate(rmsnorm(x))) up(rmsnorm(x)))
+//! logits = rmsnorm(x) lm_headᵀ
+//! ```
+//!
+//! Positions turn queries and keys; groups of heads may share keys and values; the head may be the embedding.
+
+mod activations;
+mod backward;
+mod config;
+mod decode;
+mod forward;
+mod params;
+mod scratch;
+mod walk;
+
+pub use config::Config;
+
+use crate::arena::{Arena, Plan};
+use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
+use crate::error::Error;
+use crate::params::ParamTable;
+use crate::walk::Step;
+use activations::Activations;
+use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
+use params::Params;
+
+/// A llama of given sizes.
+#[derive(Clone, Debug)]
+pub struct Llama {
+    config: Config,
+    dims: Dims,
+    table: ParamTable,
+}
+
+impl Llama {
+    /// `model_type` in the config.
+    pub const MODEL_TYPE: &'static str = "llama";
+
+    /// Checks the config and lays out the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a size is impossible.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let dims = config.dims()?;
+        let table = params::table(&config, &dims);
+        Ok(Self { config, dims, table })
+    }
+
+    fn attention_dims(&self, b: usize, t: usize) -> AttentionDims {
+        AttentionDims {
+            b,
+            t,
+            h: self.dims.n_head,
+            h_kv: self.config.n_kv_head(),
+            dh: self.dims.head_dim(),
+        }
+    }
+
+    fn weights<'a>(&'a self, arena: &'a [f32]) -> Params<&'a [f32]> {
+        Params::from_parts(&self.config, &self.dims, self.table.cut(arena))
+    }
+
+    /// The activations of a batch, cut from the arena that was planned for it.
+    fn open<'a>(&self, arena: &'a mut Arena, batch: &Batch<'_>) -> Activations<&'a mut [f32]> {
+        let Batch { b, t, .. } = *batch;
+        assert_eq!(
+            (batch.ids.len(), batch.targets.len()),
+            (b * t, b * t),
+            "ids and targets are (B,T)"
+        );
+        assert!(
+            t <= self.dims.n_positions,
+            "T = {t} of {} positions",
+            self.dims.n_positions
+        );
+        let pass = arena.plan().pass();
+        let mut parts = arena.cut(&self.activations(b, t, pass));
+        activations::build(self, (b, t), pass, |_| parts.next().expect("the plan has every slot"))
+    }
+}
+
+impl Model for Llama {
+    fn model_type(&self) -> &'static str {
+        Self::MODEL_TYPE
+    }
+
+    fn dims(&self) -> &Dims {
+        &self.dims
+    }
+
+    fn params(&self) -> &ParamTable {
+        &self.table
+    }
+
+    fn config(&self) -> serde_json::Value {
+        self.config.to_json()
+    }
+
+    fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan {
+        let mut plan = Plan::new(pass);
+        activations::build(self, (b, t), pass, |slot| plan.add(slot));
+        plan
+    }
+
+    fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]) {
+        let w = self.weights(weights);
+        let mut a = self.open(arena, batch);
+        forward::forward(self, pool, &w, &mut a, batch, None);
+        head_loss(pool, losses, a.norm.out, w.head(), batch.targets, a.logits);
+    }
+
+    fn losses_and_gradients(
+        &self,
+        pool: &Pool,
+        weights: &[f32],
+        gradients: &mut [f32],
+        arena: &mut Arena,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
+        let w = self.weights(weights);
+        let Pass::Train(recompute) = arena.plan().pass() else {
+            panic!("the backward needs what training keeps");
+        };
+        // Sums over rows are added to; every product of a matrix is stored.
+        zero(pool, &mut gradients[self.table.not_decayed()]);
+        let mut dw = Params::from_parts(&self.config, &self.dims, self.table.cut_mut(gradients));
+        let mut a = self.open(arena, batch);
+        forward::forward(self, pool, &w, &mut a, batch, dropout);
+        let d_head = match &mut dw.lm_head {
+            Some(d_head) => {
+                zero(pool, dw.embed);
+                d_head
+            }
+            None => &mut dw.embed,
+        };
+        head_loss_backward(
+            pool,
+            losses,
+            a.norm.out,
+            d_head,
+            w.head(),
+            batch.targets,
+            scale,
+            a.logits,
+        );
+        backward::backward(self, pool, &w, &mut dw, &mut a, batch, recompute, dropout);
+    }
+
+    fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]) {
+        let w = self.weights(weights);
+        let mut a = self.open(arena, batch);
+        forward::forward(self, pool, &w, &mut a, batch, None);
+        let (n, d, v) = (batch.b * batch.t, self.dims.n_embd, self.dims.vocab_size);
+        let (x, head) = (Mat::new(a.norm.out, n, d), Mat::new(w.head(), v, d));
+        matmul(pool, logits, x, head.t(), Epilogue::Store);
+    }
+
+    fn decode_state(&self, capacity: usize) -> Result<DecodeState, Error> {
+        decode::state(self, capacity)
+    }
+
+    fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
+        let w = self.weights(weights);
+        crate::decode::decode(state, ids, logits, |state, ids, logits| {
+            decode::extend(self, pool, &w, state, ids, logits);
+        });
+    }
+
+    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
+        let w = self.weights(weights);
+        crate::decode::decode_each(state, ids, logits, self.dims.vocab_size, |state, ids, logits| {
+            decode::extend(self, pool, &w, state, ids, logits);
+        });
+    }
+
+    fn decode_plan(&self, capacity: usize) -> DecodePlan {
+        decode::memory(self, capacity)
+    }
+
+    fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch {
+        scratch::of_pass(self, b, t, pass)
+    }
+
+    fn walk(&self, b: usize, t: usize, recompute: Recompute) -> Vec<Step> {
+        walk::walk(self, b, t, recompute)
+    }
+
+    fn training_flops(&self, b: usize, t: usize) -> f64 {
+        let Dims {
+            vocab_size: v,
+            n_embd: d,
+            n_layer: l,
+            n_inner: f,
+            ..
+        } = self.dims;
+        let kv = self.config.n_kv_head() * self.dims.head_dim();
+        let per_token = 2.0 * (l * (2 * d * d + 2 * d * kv + 3 * d * f) + v * d) as f64;
+        // Scores and their product with V: two products of T (T + 1) / 2 pairs; the backward has five.
+        let attention = 2.0 * (l * d) as f64 * (t + 1) as f64;
+        (b * t) as f64 * (3.0 * per_token + 3.5 * attention)
+    }
+}
