@@ -77,7 +77,7 @@ def check(text, model, tokenizer, ours, tolerance):
     wrong = []
     if (decoded := tokenizer.decode(ids)) != text:
         wrong.append(f"transformers decodes to {decoded!r}")
-    limit = model.config.n_positions
+    limit = model.config.max_position_embeddings
     logits = model(torch.tensor([ids[:limit]])).logits[0]
     row["logits"] = statistics(logits)
     greedy, scores = [], []

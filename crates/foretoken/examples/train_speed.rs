@@ -1,7 +1,8 @@
 //! Time of a GPT-2 training step, from random weights or from those of a model in Hugging Face's layout.
 //!
 //! `cargo run --release -p foretoken --example train_speed -- [--preset gpt2 | --match DIR] [--batch-size 4]
-//! [--seq-len 1024] [--steps 6] [--threads N] [--recompute selective]` prints a JSON object a step and a summary. With `--match` the losses are those
+//! [--seq-len 1024] [--steps 6] [--threads N] [--recompute selective]` prints a JSON object a step and a summary. With
+//! `--match` the losses are those
 //! of `benches/peers/torch_train.py --match`, step by step; without it, `foretoken bench --only train` says more.
 
 use foretoken::bench::{self, Event};

@@ -239,8 +239,8 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Loss of every target, in nats; 0 where it is ignored. The arena may be one for training or for scoring.
     fn losses(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, losses: &mut [f32]);
 
-    /// Loss of every target, and `gradients = d(scale * sum of losses)`, whatever lay there before. Dropout where the config has some and `dropout`
-    /// says which numbers.
+    /// Loss of every target, and `gradients = d(scale * sum of losses)`, whatever lay there before; padding between tensors
+    /// is left alone. Dropout where the config has some and `dropout` says which numbers.
     fn losses_and_gradients(
         &self,
         pool: &Pool,

@@ -14,7 +14,7 @@ use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{self, Safetensors};
 use foretoken_kernels::Buffer;
-use foretoken_model::{Model, OptimizerKind, ParamTable, StateDtype, load, tensors};
+use foretoken_model::{Model, OptimizerKind, ParamTable, StateDtype, load, registry, tensors};
 use foretoken_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -276,25 +276,45 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Fails where one of the sizes in this checkpoint's config is not as given.
-    pub(crate) fn same_sizes(&self, sizes: &[(&'static str, usize)]) -> Result<(), Error> {
-        let config: serde_json::Value = json::read_bounded(self.path.join("config.json"), STATE_BYTES)?;
-        let was = |name: &str| config[name].as_u64().unwrap_or(0);
-        let changed = || sizes.iter().filter(|(name, size)| was(name) != *size as u64);
-        if changed().next().is_none() {
-            return Ok(());
-        }
-        let listed = |text: fn(&str, u64, u64) -> String| {
-            changed()
-                .map(|(name, size)| text(name, *size as u64, was(name)))
+    /// Fails where the model in this checkpoint is of another kind or of other sizes. The vocabulary is compared once the
+    /// tokeniser is known.
+    pub(crate) fn same_model(&self, model: &dyn Model, tokenizer_known: bool) -> Result<(), Error> {
+        let saved = registry::from_config(&json::read_bounded(self.path.join("config.json"), STATE_BYTES)?)?;
+        let facts = |model: &dyn Model| {
+            let dims = model.dims();
+            let mut facts = vec![
+                ("arch", model.model_type().to_owned()),
+                ("n_layer", dims.n_layer.to_string()),
+                ("n_head", dims.n_head.to_string()),
+                ("n_embd", dims.n_embd.to_string()),
+                ("n_positions", dims.n_positions.to_string()),
+            ];
+            // The one size that not every kind has, by the name that Hugging Face has for it.
+            facts.extend(
+                model
+                    .config()
+                    .get("num_key_value_heads")
+                    .map(|n| ("n_kv_head", n.to_string())),
+            );
+            facts.extend(tokenizer_known.then(|| ("vocab_size", dims.vocab_size.to_string())));
+            facts
+        };
+        let (now, then) = (facts(model), facts(&*saved));
+        let differing = |ours: &[(&str, String)], theirs: &[(&str, String)]| {
+            let changed = ours.iter().filter(|fact| !theirs.contains(fact));
+            changed
+                .map(|(name, value)| format!("{name} = {value}"))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
+        if now == then {
+            return Ok(());
+        }
         Err(Error::Changed {
             what: "the model",
             checkpoint: self.path.clone(),
-            found: listed(|name, now, _| format!("{name} = {now}")),
-            expected: listed(|name, _, then| format!("{name} = {then}")),
+            found: differing(&now, &then),
+            expected: differing(&then, &now),
             help: "leave the sizes as they were, or start a new run",
         })
     }

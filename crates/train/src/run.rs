@@ -148,20 +148,14 @@ impl Run {
             ));
         }
         let model = model(&config, None, pool)?;
-        let shape = model.dims();
         if let Some(checkpoint) = &checkpoint {
-            checkpoint.same_sizes(&[
-                ("n_layer", shape.n_layer),
-                ("n_head", shape.n_head),
-                ("n_embd", shape.n_embd),
-                ("n_positions", shape.n_positions),
-            ])?;
+            checkpoint.same_model(&*model, false)?;
             checkpoint.same_optimizer(&config)?;
         }
         let (data, mut trainer) = build(&config, dir, cache, pool, listen)?;
         if let Some(checkpoint) = &checkpoint {
             same_data(checkpoint, &data, &config, &saved)?;
-            checkpoint.same_sizes(&[("vocab_size", trainer.model.dims().vocab_size)])?;
+            checkpoint.same_model(&*trainer.model, true)?;
             checkpoint.restore(&mut trainer)?;
             checkpoint.point(dir)?;
         }

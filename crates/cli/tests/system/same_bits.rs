@@ -57,6 +57,33 @@ fn more_steps_after_the_end() {
         .assert_same(&place.bits("parts"), "resumed at the end");
 }
 
+/// Another kind of model: trained on any number of threads, stopped, gone on with, and made to write.
+#[test]
+fn a_llama() {
+    let place = Place::new();
+    let llama = format!("{HARD} --arch llama --n-kv-head 1");
+    place.ok(&format!("train {llama} --out whole --quiet --threads 1"));
+    place.ok(&format!("train {llama} --out parts --steps 6 --quiet --threads 2"));
+    place.ok("train --resume --out parts --steps 12 --quiet --recompute block");
+    place
+        .bits("whole")
+        .assert_same(&place.bits("parts"), "6 + 6 steps of a llama");
+    place.ok(&format!("train {HARD} --out gpt2 --quiet"));
+    assert!(place.bits("gpt2") != place.bits("whole"));
+    for changed in ["--arch gpt2", "--n-kv-head 2"] {
+        let error = place.error(&format!("train --resume --out parts --steps 20 --quiet {changed}"));
+        assert!(
+            error.contains("the model changed") || error.contains("only a llama's"),
+            "{error}"
+        );
+    }
+    let text = place.ok("generate --model whole --max-tokens 50 --seed 1 --temperature 0 --json abc");
+    assert!(text.contains("\"text\""), "{text}");
+    place.ok("size --model whole");
+    let error = place.error(&format!("train {HARD} --n-kv-head 1 --out no"));
+    assert!(error.contains("--arch llama"), "{error}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_in_the_middle() {

@@ -154,7 +154,8 @@ fn bits_depend_neither_on_threads_nor_on_the_vector_set() {
 }
 
 /// What the profile counts is what the table says, but for what a fused epilogue reads, the half of attention's square that
-/// is never seen, and the softmax of the head, whose row states its products; a kernel without a guard, or with one inside another, does not pass.
+/// is never seen, and the softmax of the head, whose row states its products; a kernel without a guard, or with one inside
+/// another, does not pass.
 #[test]
 fn every_op_counts_its_flops_and_bytes_and_keeps_its_bits() {
     let pool = Pool::with_isa(2, Isa::Portable);
