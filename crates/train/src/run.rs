@@ -10,7 +10,7 @@ use crate::prepare::{Prepared, Preparing, prepare, tokenizer_kind};
 use crate::profile::StepProfile;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
-use foretoken_kernels::{ISA_VARIABLE, Isa, Pool};
+use foretoken_kernels::{ISA_VARIABLE, Isa, Pool, peak_flops};
 use foretoken_model::{Model, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -239,7 +239,8 @@ impl Run {
         })
     }
 
-    /// The machine's limit, against which every step is measured.
+    /// The machine's limit, against which every step is measured. Where a step is faster, the machine was busy with other things
+    /// when it was measured, and it is measured again.
     pub fn set_limit(&mut self, flops_per_s: f64) {
         self.limit = Some(flops_per_s);
     }
@@ -372,7 +373,10 @@ impl Run {
         self.state.skipped = self.trainer.skipped;
         self.state.skipped_in_a_row = self.trainer.skipped_in_a_row;
         self.state.tokens += config.tokens_a_step();
-        let flops = self.trainer.step_flops();
+        let flops_per_s = self.trainer.step_flops() / seconds;
+        if let Some(limit) = self.limit.as_mut().filter(|limit| flops_per_s > **limit) {
+            *limit = peak_flops(pool).max(flops_per_s);
+        }
         Ok(Metrics {
             step: self.state.step,
             tokens: self.state.tokens,
@@ -380,7 +384,7 @@ impl Run {
             lr: outcome.lr,
             grad_norm: outcome.update.grad_norm.is_finite().then_some(outcome.update.grad_norm),
             tokens_per_s: config.tokens_a_step() as f64 / seconds,
-            share_of_limit: self.limit.map(|limit| flops / seconds / limit),
+            share_of_limit: self.limit.map(|limit| flops_per_s / limit),
             skipped: self.state.skipped,
             ..Metrics::default()
         })

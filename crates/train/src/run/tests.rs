@@ -101,3 +101,24 @@ fn moments_in_bf16_train_about_as_well() {
         );
     }
 }
+
+/// A limit that was measured while the machine was busy: no step is said to be faster than the machine.
+#[test]
+fn a_limit_that_a_step_beats_is_measured_again() {
+    let tmp = tempfile::tempdir().unwrap();
+    let pool = Pool::new(1).unwrap();
+    let (dir, cache) = (tmp.path().join("run"), tmp.path().join("cache"));
+    let mut run = Run::start(RunConfig::tiny(2), &dir, &cache, &pool, &mut |_| {}).unwrap();
+    run.set_limit(1.0);
+    let mut shares = Vec::new();
+    let mut listen = |event: Event<'_>| {
+        if let Event::Step(metrics) = event {
+            shares.push(metrics.share_of_limit.unwrap());
+        }
+    };
+    run.train(&pool, &AtomicBool::new(false), &mut listen).unwrap();
+    assert!(
+        !shares.is_empty() && shares.iter().all(|&share| share > 0.0 && share <= 1.0),
+        "{shares:?}"
+    );
+}
