@@ -1,11 +1,12 @@
-//! Forward and backward of every operation of a GPT: slices in, slices out.
+//! Forward and backward of every operation of a GPT-2 and a llama, and the optimizers' steps: slices in, slices out.
 //!
 //! **Knows** floating-point arithmetic, instruction sets and threads. **Must not know** models, files or what a token
 //! means. It is the only home of SIMD `unsafe`.
 //!
-//! Every function takes a [`Pool`] first, then outputs, inputs, what the forward saved, and sizes. Gradients of
-//! parameters accumulate (`+=`), gradients of activations overwrite unless the name ends in `_acc`. A shape that does not
-//! fit is a mistake of the caller and panics with both shapes.
+//! Every function takes a [`Pool`] first, then outputs, inputs, what the forward saved, and sizes. Gradients that are sums over
+//! rows (biases, gains, embeddings) accumulate (`+=`), those of matrices do what their [`Epilogue`] says, and gradients of
+//! activations overwrite unless the name ends in `_acc`. A shape that does not fit is a mistake of the caller and panics with
+//! both shapes.
 //!
 //! **Same bits for any number of threads.** One task owns each output element over the whole reduction, reductions are
 //! cut into chunks fixed by shape, and block sizes are constants. AVX2 and AVX-512 give the same bits too: both sum lanes
