@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p foretoken --example train_speed -- [--preset gpt2 | --match DIR] [--batch-size 4]
 //! [--seq-len 1024] [--steps 6] [--threads N] [--recompute selective]` prints a JSON object a step and a summary. With
-//! `--match` the losses are those
-//! of `benches/peers/torch_train.py --match`, step by step; without it, `foretoken bench --only train` says more.
+//! `--match` the losses are those of `benches/peers/torch_train.py --match`, step by step; without it, `foretoken bench
+//! --only train` says more.
 
 use foretoken::bench::{self, Event};
 use foretoken::formats::{json, safetensors};

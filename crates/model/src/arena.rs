@@ -35,6 +35,11 @@ impl Slot {
     }
 }
 
+/// A tensor of a layer lies in its own memory or in what all layers share: the one that is not empty.
+pub(crate) fn either<'s>(own: &'s mut &mut [f32], shared: &'s mut &mut [f32]) -> &'s mut [f32] {
+    if own.is_empty() { shared } else { own }
+}
+
 /// All tensors of an arena in the order they lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

@@ -40,6 +40,18 @@ pub enum Pass {
     Score,
 }
 
+impl Pass {
+    /// Whether every layer keeps what a pass over memory makes again (outputs of norms and of the MLP's nonlinearity), and what
+    /// only its products make again.
+    pub(crate) fn keeps(self) -> (bool, bool) {
+        match self {
+            Pass::Train(Recompute::None) => (true, true),
+            Pass::Train(Recompute::Selective) => (false, true),
+            Pass::Train(Recompute::Block) | Pass::Score => (false, false),
+        }
+    }
+}
+
 /// What training keeps of a layer's forward, and what its backward makes again. Bits are the same with each.
 ///
 /// For GPT-2: floats a token and layer that are kept, and what making the rest again costs.

@@ -1,6 +1,10 @@
 //! The walk: what becomes of a batch on its way through a model, one step after another.
 
+use crate::contract::Recompute;
 use serde::Serialize;
+
+/// Why an output is working memory where recomputation is selective.
+pub(crate) const AGAIN: &str = "the backward makes it again";
 
 /// What a step, and with it its parameters, belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -114,6 +118,18 @@ impl Step {
             slots: Vec::new(),
             shortcut: None,
         }
+    }
+
+    /// A step of a block, listed as selective recomputation has it, under another one.
+    pub(crate) fn under(mut self, recompute: Recompute) -> Self {
+        match (recompute, self.stored) {
+            (Recompute::None, Stored::Working) if self.note == AGAIN => (self.stored, self.note) = (Stored::Kept, ""),
+            (Recompute::Block, Stored::Kept) if self.slots != ["out"] => {
+                (self.stored, self.note) = (Stored::Working, "the backward makes the block again");
+            }
+            _ => {}
+        }
+        self
     }
 
     pub(crate) fn params(mut self, params: &[(&'static str, &'static str)]) -> Self {

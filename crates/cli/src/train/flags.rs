@@ -195,7 +195,7 @@ pub(crate) enum Recompute {
     None,
     /// Make the outputs of layernorm and GELU again
     Selective,
-    /// Keep only what each block reads: a quarter of the memory, a sixth more work
+    /// Keep only what each block reads: a quarter of the activations, a sixth more work
     Block,
 }
 

@@ -4,7 +4,7 @@
 //! 10 N d floats a layer stay. Gradients on their way back take the place of what the backward has read.
 
 use super::Config;
-use crate::arena::Slot;
+use crate::arena::{Slot, either};
 use crate::contract::{Dims, Pass, Recompute};
 use foretoken_kernels::head_loss_scratch;
 
@@ -137,12 +137,7 @@ fn block<T>(
 ) -> Block<T> {
     let (b_t, d, f) = ([("B", b), ("T", t)], ("d", dims.n_embd), ("f", dims.n_inner));
     let rows = |width| vec![b_t[0], b_t[1], width];
-    // What each recomputation costs: layernorm and GELU a pass over memory, the rest the block's products once more.
-    let (cheap, costly) = match pass {
-        Pass::Train(Recompute::None) => (true, true),
-        Pass::Train(Recompute::Selective) => (false, true),
-        Pass::Train(Recompute::Block) | Pass::Score => (false, false),
-    };
+    let (cheap, costly) = pass.keeps();
     let mut slot = |kept: bool, name, shape| {
         let shape = if kept == layer.is_some() { shape } else { vec![("0", 0)] };
         slot(layer, name, shape)
@@ -206,11 +201,6 @@ impl Activations<&mut [f32]> {
             },
         }
     }
-}
-
-/// The one that is not empty.
-fn either<'s>(own: &'s mut &mut [f32], shared: &'s mut &mut [f32]) -> &'s mut [f32] {
-    if own.is_empty() { shared } else { own }
 }
 
 fn either_norm<'s, 'a>(own: &'s mut Norm<&'a mut [f32]>, shared: &'s mut Norm<&'a mut [f32]>) -> Norm<&'s mut [f32]> {

@@ -2,25 +2,15 @@
 
 use super::Gpt2;
 use crate::contract::{Dims, Recompute};
-use crate::walk::{Part, Shortcut, Step, Stored};
+use crate::walk::{AGAIN, Part, Shortcut, Step, Stored};
 
-const AGAIN: &str = "the backward makes it again";
-const WHOLE: &str = "the backward makes the block again";
 const FUSED: &str = "added to x in the same pass";
 
 pub(super) fn walk(model: &Gpt2, b: usize, t: usize, recompute: Recompute) -> Vec<Step> {
     let mut steps = Vec::from(embedding(&model.dims, b, t));
     for mut step in attention(model, b, t).into_iter().chain(mlp(model, b, t)) {
         step.layers = Some(model.dims.n_layer);
-        // As listed is what selective recomputation does.
-        match (recompute, step.stored) {
-            (Recompute::None, Stored::Working) if step.note == AGAIN => (step.stored, step.note) = (Stored::Kept, ""),
-            (Recompute::Block, Stored::Kept) if step.slots != ["out"] => {
-                (step.stored, step.note) = (Stored::Working, WHOLE);
-            }
-            _ => {}
-        }
-        steps.push(step);
+        steps.push(step.under(recompute));
     }
     steps.extend(head(&model.dims, b, t));
     steps

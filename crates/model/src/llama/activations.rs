@@ -1,8 +1,8 @@
 //! What the forward leaves for the backward, listed once, as [`crate::gpt2`] has it.
 
 use super::Llama;
-use crate::arena::Slot;
-use crate::contract::{Pass, Recompute};
+use crate::arena::{Slot, either};
+use crate::contract::Pass;
 use foretoken_kernels::head_loss_scratch;
 
 /// One value a tensor: a slice of the arena, or its description.
@@ -112,12 +112,7 @@ fn block<T>(
     let (dims, row) = (&model.dims, model.attention_dims(b, t).row());
     let (b_t, d, f) = ([("B", b), ("T", t)], ("d", dims.n_embd), ("f", dims.n_inner));
     let rows = |width| vec![b_t[0], b_t[1], width];
-    // What each recomputation costs: norm and SwiGLU a pass over memory, the rest the block's products once more.
-    let (cheap, costly) = match pass {
-        Pass::Train(Recompute::None) => (true, true),
-        Pass::Train(Recompute::Selective) => (false, true),
-        Pass::Train(Recompute::Block) | Pass::Score => (false, false),
-    };
+    let (cheap, costly) = pass.keeps();
     let mut slot = |kept: bool, name, shape| {
         let shape = if kept == layer.is_some() { shape } else { vec![("0", 0)] };
         slot(layer, name, shape)
@@ -183,9 +178,4 @@ impl Activations<&mut [f32]> {
             d_qkv: self.d_qkv,
         }
     }
-}
-
-/// The one that is not empty.
-fn either<'s>(own: &'s mut &mut [f32], shared: &'s mut &mut [f32]) -> &'s mut [f32] {
-    if own.is_empty() { shared } else { own }
 }
