@@ -26,6 +26,8 @@ pub unsafe trait Number: Copy {}
 unsafe impl Number for f32 {}
 // SAFETY: any two bytes are a whole number.
 unsafe impl Number for u16 {}
+// SAFETY: any byte is a whole number.
+unsafe impl Number for u8 {}
 
 /// `len` numbers at a 64-byte boundary, zero at first: a [`Buffer`] or a [`Bf16Buffer`].
 pub struct Aligned<T> {

@@ -41,6 +41,7 @@ mod loss;
 mod matmul;
 mod matvec;
 mod muon;
+mod packed;
 mod peak;
 mod pool;
 mod profile;
@@ -54,9 +55,9 @@ mod swiglu;
 
 pub use adamw::{AdamW, adamw, adamw_bf16, adamw_reference, sum_of_squares, sum_of_squares_reference};
 pub use attention::{
-    AttentionDims, attention_backward, attention_backward_reference, attention_backward_scratch,
-    attention_backward_sums, attention_cached, attention_cached_scratch, attention_forward, attention_forward_scratch,
-    attention_mask_reference, attention_reference,
+    AttentionDims, Cache, CacheType, Cached, CachedSequence, attention_backward, attention_backward_reference,
+    attention_backward_scratch, attention_backward_sums, attention_cached, attention_cached_scratch, attention_forward,
+    attention_forward_scratch, attention_mask_reference, attention_reference, cache_append,
 };
 pub use bf16::{bf16_to_f32, round_to_bf16, rounding_word};
 pub use buffer::{ALIGNMENT, Aligned, Bf16Buffer, Buffer, Number};
@@ -77,6 +78,9 @@ pub use matmul::{
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use muon::{MuonShape, muon, muon_momentum, muon_momentum_bf16, muon_momentum_reference, muon_reference};
+pub use packed::{
+    PackedMatrix, PackedType, linear_packed, linear_packed_columns, linear_packed_reference, linear_packed_scratch,
+};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use profile::{Limits, OpTime};

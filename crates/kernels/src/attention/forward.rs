@@ -1,7 +1,8 @@
 //! Forward: one task a few tiles of 64 queries of one sequence and head.
 
+use super::cache::Cached;
 use super::small::{Left, small};
-use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, rows_in_vectors, transpose_scaled};
+use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, transpose_scaled};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp2, load, simd_fn, store};
@@ -36,8 +37,8 @@ pub fn attention_forward(
     let input = Input {
         q: qkv,
         q_row: dims.row(),
-        k: &qkv[d.min(qkv.len())..],
-        v: &qkv[(d + dims.kv()).min(qkv.len())..],
+        k: Cached::F32(&qkv[d.min(qkv.len())..]),
+        v: Cached::F32(&qkv[(d + dims.kv()).min(qkv.len())..]),
         kv_row: dims.row(),
         kv_head: dims.dh,
         past: 0,
@@ -55,8 +56,8 @@ pub(super) struct Input<'a> {
     pub(super) q: &'a [f32],
     /// Floats from one query to the next; its heads lie side by side.
     pub(super) q_row: usize,
-    pub(super) k: &'a [f32],
-    pub(super) v: &'a [f32],
+    pub(super) k: Cached<'a>,
+    pub(super) v: Cached<'a>,
     /// Floats from one key or value of a head to the next.
     pub(super) kv_row: usize,
     /// Floats from one head to the next.
@@ -170,8 +171,8 @@ simd_fn! {
             let row = (seq * keys + key) * input.kv_row + kv_head * input.kv_head;
             // Where there are more tiles, rows far apart would crowd each other out of the first-level cache.
             let direct = seen <= TILE;
-            let (k, k_row) = rows_in_vectors::<S>(k_copy, &input.k[row..], input.kv_row, (count, dh), direct);
-            let (v, v_row) = rows_in_vectors::<S>(v_copy, &input.v[row..], input.kv_row, (count, dh), direct);
+            let (k, k_row) = input.k.rows::<S>(k_copy, row, input.kv_row, (count, dh), direct);
+            let (v, v_row) = input.v.rows::<S>(v_copy, row, input.kv_row, (count, dh), direct);
             for Queries { first, count: queries, seen, qt, o, m, l } in tiles.iter_mut().flatten() {
                 if key >= *seen {
                     continue;

@@ -6,6 +6,7 @@
 //! softmax of 64 queries needs no sum across lanes.
 
 mod backward;
+mod cache;
 mod cached;
 mod forward;
 mod reference;
@@ -16,7 +17,8 @@ use small::Part;
 use std::ops::Range;
 
 pub use backward::{attention_backward, attention_backward_scratch, attention_backward_sums};
-pub use cached::{attention_cached, attention_cached_scratch};
+pub use cache::{Cache, CacheType, Cached, cache_append};
+pub use cached::{CachedSequence, attention_cached, attention_cached_scratch};
 pub use forward::{attention_forward, attention_forward_scratch};
 pub use reference::{attention_backward_reference, attention_mask_reference, attention_reference};
 

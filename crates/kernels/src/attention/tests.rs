@@ -181,8 +181,13 @@ fn over_a_cache_it_is_the_same_attention() {
         let (k, v) = (cache(1), cache(2));
         for (past, t) in [(0, 90), (0, 1), (89, 1), (3, 5), (40, 50), (64, 9)] {
             let mut got = vec![0.0; t * d];
-            let dims = AttentionDims { t, ..dims };
-            attention_cached(&pool, &mut got, &qkv[past * 3 * d..], 3 * d, (&k, &v), past, dims);
+            let sequence = CachedSequence {
+                keys: Cached::F32(&k),
+                values: Cached::F32(&v),
+                past,
+                t,
+            };
+            attention_cached(&pool, &mut got, &qkv[past * 3 * d..], 3 * d, &[sequence], dims);
             for (i, (got, want)) in got.iter().zip(&out[past * d..]).enumerate() {
                 assert!(
                     (got - want).abs() < 2e-6,
@@ -190,5 +195,57 @@ fn over_a_cache_it_is_the_same_attention() {
                 );
             }
         }
+    }
+}
+
+/// Sequences of different lengths together, some in tiles, in both types: each as alone, and halves near f32.
+#[test]
+fn sequences_are_the_same_bits_together_as_alone_and_halves_are_near() {
+    let dims = AttentionDims {
+        b: 1,
+        t: 0,
+        h: 6,
+        h_kv: 2,
+        dh: 20,
+    };
+    let (capacity, row) = (120, dims.row());
+    let lengths = [(50, 1), (0, 13), (99, 3), (7, 1), (64, 8)];
+    let n: usize = lengths.iter().map(|(_, t)| t).sum();
+    let q = numbers(n * row, 0.37);
+    for isa in Isa::available() {
+        let pool = Pool::with_isa(2, isa);
+        let run = |kind: CacheType| {
+            let caches: Vec<(Cache, Cache)> = (0..lengths.len())
+                .map(|i| {
+                    let cache = |seed: f32| {
+                        let mut cache = Cache::try_new(kind, capacity * dims.kv()).unwrap();
+                        cache.write(&pool, 0, &numbers(capacity * dims.kv(), seed));
+                        cache
+                    };
+                    (cache(0.2 + i as f32), cache(0.9 + i as f32))
+                })
+                .collect();
+            let all: Vec<CachedSequence<'_>> = (lengths.iter().zip(&caches))
+                .map(|(&(past, t), (k, v))| {
+                    let [keys, values] = [k, v].map(|cache| cache.part(0, cache.len()));
+                    CachedSequence { keys, values, past, t }
+                })
+                .collect();
+            let mut together = vec![0.0; n * dims.d()];
+            attention_cached(&pool, &mut together, &q, row, &all, dims);
+            let mut first = 0;
+            for sequence in &all {
+                let mut alone = vec![0.0; sequence.t * dims.d()];
+                attention_cached(&pool, &mut alone, &q[first * row..], row, &[*sequence], dims);
+                assert!(
+                    alone == together[first * dims.d()..][..alone.len()],
+                    "{isa:?} {kind:?} {sequence:?}"
+                );
+                first += sequence.t;
+            }
+            together
+        };
+        let (full, half) = (run(CacheType::F32), run(CacheType::F16));
+        assert!(full.iter().zip(&half).all(|(a, b)| (a - b).abs() < 2e-3) && full != half);
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Cut {
 
 /// Steps of the reduction in one block: equal blocks of at most [`DEPTH`], multiples of 8. It decides the bits, so it
 /// follows from K alone.
-pub(super) fn depth_of(k: usize) -> usize {
+pub(crate) fn depth_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).next_multiple_of(8)
 }
 

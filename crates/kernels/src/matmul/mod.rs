@@ -21,6 +21,7 @@ pub use reference::{linear_backward_reference, linear_reference, matmul_referenc
 
 use crate::pool::{Pool, Shards};
 use crate::simd::simd_fn;
+pub(crate) use cut::depth_of;
 use cut::{Cut, MAX_SLOTS, panel_floats, row_floats};
 use pack::{copy_rows, pack_panels};
 use tile::{Finish, Output, Tile};

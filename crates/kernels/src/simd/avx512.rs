@@ -1,6 +1,7 @@
 //! Sixteen lanes in one AVX-512 register.
 
 use super::Simd;
+use super::avx2::bytes_in_two_registers;
 use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 use std::arch::x86_64::*;
@@ -107,6 +108,22 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn max_lane(v: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: __m512) {
+        unsafe {
+            let half = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
+            _mm256_storeu_si256(p.cast(), half);
+        }
+    }
+    bytes_in_two_registers!();
+    #[inline(always)]
+    fn to_float(i: Self::Ints) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(i[0]), i[1])) }
     }
     #[inline(always)]
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {

@@ -77,6 +77,45 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Largest lane.
     fn max_lane(v: Self::V) -> f32;
 
+    /// Sixteen lanes from as many numbers in binary16, exact.
+    ///
+    /// # Safety
+    /// Sixteen numbers must be readable at `p`.
+    unsafe fn load_f16(p: *const u16) -> Self::V;
+    /// Sixteen lanes to binary16, to the nearest, halves to even.
+    ///
+    /// # Safety
+    /// Sixteen numbers must be writable at `p`.
+    unsafe fn store_f16(p: *mut u16, v: Self::V);
+
+    /// Sixteen lanes of four bytes.
+    type Bytes: Copy;
+    /// Sixteen lanes of two 16-bit sums.
+    type Pairs: Copy;
+    /// Sixteen lanes of a 32-bit sum.
+    type Ints: Copy;
+
+    /// # Safety
+    /// 64 bytes must be readable at `p`.
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes;
+    /// The same four bytes in every lane, the first in the lowest bits.
+    fn splat_bytes(x: i32) -> Self::Bytes;
+    /// The lower, and the upper, four bits of every byte.
+    fn nibbles(b: Self::Bytes) -> (Self::Bytes, Self::Bytes);
+    /// |b| of signed bytes, as unsigned ones.
+    fn abs(b: Self::Bytes) -> Self::Bytes;
+    /// x, -x or 0, as the byte of `of` is positive, negative or 0; no byte of x is -128.
+    fn with_sign(x: Self::Bytes, of: Self::Bytes) -> Self::Bytes;
+    /// In every lane `w0 x0 + w1 x1` and `w2 x2 + w3 x3`, of unsigned w and signed x; they have to fit 16 bits.
+    fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs;
+    fn add_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
+    /// `sum` plus both sums of every lane.
+    fn add_products(sum: Self::Ints, pairs: Self::Pairs) -> Self::Ints;
+    fn no_pairs() -> Self::Pairs;
+    fn no_ints() -> Self::Ints;
+    /// To the nearest number; those below 2^24 exactly.
+    fn to_float(i: Self::Ints) -> Self::V;
+
     /// The register tile of a matmul, see [`crate::matmul`].
     fn tile(tile: &Tile<'_>, out: &Output<'_>);
     /// Rows of the register tile of a small product.

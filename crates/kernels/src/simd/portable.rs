@@ -3,6 +3,7 @@
 use super::{LANES, Simd};
 use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
+use half::f16;
 
 /// No instruction set assumed beyond the build target's.
 #[derive(Clone, Copy)]
@@ -124,6 +125,68 @@ impl Simd for Portable {
         v.iter()
             .copied()
             .fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> Self::V {
+        // SAFETY: sixteen numbers are readable, says the caller.
+        let halves: [u16; LANES] = unsafe { p.cast::<[u16; LANES]>().read_unaligned() };
+        lanes!(i => f16::from_bits(halves[i]).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: Self::V) {
+        let halves: [u16; LANES] = std::array::from_fn(|i| f16::from_f32(v[i]).to_bits());
+        // SAFETY: sixteen numbers are writable, says the caller.
+        unsafe { p.cast::<[u16; LANES]>().write_unaligned(halves) }
+    }
+    type Bytes = [[u8; 4]; LANES];
+    type Pairs = [[i16; 2]; LANES];
+    type Ints = [i32; LANES];
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes {
+        // SAFETY: 64 bytes are readable, says the caller.
+        unsafe { p.cast::<Self::Bytes>().read_unaligned() }
+    }
+    #[inline(always)]
+    fn splat_bytes(x: i32) -> Self::Bytes {
+        [x.to_le_bytes(); LANES]
+    }
+    #[inline(always)]
+    fn nibbles(b: Self::Bytes) -> (Self::Bytes, Self::Bytes) {
+        (b.map(|lane| lane.map(|b| b & 15)), b.map(|lane| lane.map(|b| b >> 4)))
+    }
+    #[inline(always)]
+    fn abs(b: Self::Bytes) -> Self::Bytes {
+        b.map(|lane| lane.map(|b| (b as i8).unsigned_abs()))
+    }
+    #[inline(always)]
+    fn with_sign(x: Self::Bytes, of: Self::Bytes) -> Self::Bytes {
+        let sign = |x: u8, of: u8| (x as i8).wrapping_mul((of as i8).signum()) as u8;
+        std::array::from_fn(|i| std::array::from_fn(|j| sign(x[i][j], of[i][j])))
+    }
+    #[inline(always)]
+    fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs {
+        let product = |i: usize, j: usize| i32::from(w[i][j]) * i32::from(x[i][j] as i8);
+        std::array::from_fn(|i| [0, 2].map(|j| (product(i, j) + product(i, j + 1)) as i16))
+    }
+    #[inline(always)]
+    fn add_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs {
+        std::array::from_fn(|i| [a[i][0].wrapping_add(b[i][0]), a[i][1].wrapping_add(b[i][1])])
+    }
+    #[inline(always)]
+    fn add_products(sum: Self::Ints, pairs: Self::Pairs) -> Self::Ints {
+        std::array::from_fn(|i| sum[i] + i32::from(pairs[i][0]) + i32::from(pairs[i][1]))
+    }
+    #[inline(always)]
+    fn no_pairs() -> Self::Pairs {
+        [[0; 2]; LANES]
+    }
+    #[inline(always)]
+    fn no_ints() -> Self::Ints {
+        [0; LANES]
+    }
+    #[inline(always)]
+    fn to_float(i: Self::Ints) -> Self::V {
+        lanes!(l => i[l] as f32)
     }
     #[inline(always)]
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {

@@ -2,8 +2,8 @@
 
 use super::{Case, Inputs, Op, Random, Shape, Work, floats_case, nan, wide};
 use foretoken_kernels::{
-    AttentionDims, Dropout, Isa, Pool, Stream, attention_backward, attention_backward_reference, attention_cached,
-    attention_forward, attention_mask_reference, attention_reference,
+    AttentionDims, Cached, CachedSequence, Dropout, Isa, Pool, Stream, attention_backward,
+    attention_backward_reference, attention_cached, attention_forward, attention_mask_reference, attention_reference,
 };
 
 const SIZES: &str = "B, T, h, dh";
@@ -253,8 +253,14 @@ fn cached_case(past: usize, dims: AttentionDims, random: &mut Random) -> Case {
 }
 
 fn cached_kernel(pool: &Pool, past: usize, dims: AttentionDims, i: &Inputs<'_>, out: &mut [f32]) {
-    let caches = (i.floats[1], i.floats[2]);
-    attention_cached(pool, out, i.floats[0], dims.row(), caches, past, dims);
+    let (keys, values) = (Cached::F32(i.floats[1]), Cached::F32(i.floats[2]));
+    let sequence = CachedSequence {
+        keys,
+        values,
+        past,
+        t: dims.t,
+    };
+    attention_cached(pool, out, i.floats[0], dims.row(), &[sequence], dims);
 }
 
 fn cached_reference(past: usize, dims: AttentionDims, case: &Case) -> Vec<Vec<f64>> {

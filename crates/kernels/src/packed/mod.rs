@@ -1,0 +1,250 @@
+//! Weights as generation reads them: halves or quantised blocks, in panels of sixteen rows.
+//!
+//! A matrix W (out,in) of y = x Wᵀ is cut into **panels** of sixteen rows, padded with zeros at the end. In a panel the rows
+//! lie side by side, a lane each: a product streams the panel from its beginning to its end and never sums over lanes. Eight
+//! interleaved rows are ik_llama.cpp's; sixteen are our vector.
+//!
+//! | | a panel, step after step |
+//! |---|---|
+//! | F16, BF16 | one number of each row |
+//! | Q8_0 | 32 columns: sixteen scales in binary16, then eight times four signed bytes of each row |
+//! | Q4_0 | 32 columns: sixteen scales, then four times four bytes of each row: columns 4 j to 4 j + 3 in their lower halves, 16 + 4 j to 19 + 4 j in the upper ones |
+//! | Q4_1 | the same with sixteen smallest values behind the scales |
+//!
+//! Blocks and values are ggml's (`ggml-common.h` of llama.cpp): d q, d (q - 8) and d q + m.
+//!
+//! **Activations** meet quantised weights as signed bytes, quantised a row and 32 columns at a time with a scale in f32, so
+//! that products are whole numbers: exact, in any order. They meet halves as f32. Either way **a row of y is the same bits
+//! whatever rows are computed with it**: a sequence writes the same text alone and in a batch.
+
+mod activations;
+mod product;
+
+pub use product::{linear_packed, linear_packed_columns, linear_packed_reference, linear_packed_scratch};
+
+use crate::bf16::bf16_to_f32;
+use crate::buffer::Aligned;
+use crate::pool::{Pool, Shards};
+use crate::simd::LANES;
+use half::f16;
+
+/// Columns of a quantised block.
+pub(crate) const BLOCK: usize = 32;
+
+/// How the elements of a [`PackedMatrix`] are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(non_camel_case_types)] // the field's names
+pub enum PackedType {
+    /// IEEE 754 binary16.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// 32 of 8 bits, with a scale.
+    Q8_0,
+    /// 32 of 4 bits, with a scale.
+    Q4_0,
+    /// 32 of 4 bits, with a scale and the smallest value.
+    Q4_1,
+}
+
+impl PackedType {
+    /// Every type.
+    pub const ALL: [PackedType; 5] = [
+        PackedType::F16,
+        PackedType::BF16,
+        PackedType::Q8_0,
+        PackedType::Q4_0,
+        PackedType::Q4_1,
+    ];
+
+    /// Columns a block, and bytes a block of one row.
+    pub const fn block(self) -> (usize, usize) {
+        match self {
+            PackedType::F16 | PackedType::BF16 => (1, 2),
+            PackedType::Q8_0 => (BLOCK, 2 + 32),
+            PackedType::Q4_0 => (BLOCK, 2 + 16),
+            PackedType::Q4_1 => (BLOCK, 4 + 16),
+        }
+    }
+
+    /// Bytes of a row; `None` where it is no whole number of blocks.
+    pub const fn row_bytes(self, cols: usize) -> Option<usize> {
+        let (columns, bytes) = self.block();
+        match cols % columns {
+            0 => (cols / columns).checked_mul(bytes),
+            _ => None,
+        }
+    }
+
+    /// Bytes of scales (and smallest values) at the head of a row's block.
+    const fn head(self) -> usize {
+        match self {
+            PackedType::F16 | PackedType::BF16 => 0,
+            PackedType::Q8_0 | PackedType::Q4_0 => 2,
+            PackedType::Q4_1 => 4,
+        }
+    }
+
+    const fn quantised(self) -> bool {
+        self.head() > 0
+    }
+}
+
+/// A matrix (out,in) in panels; see the module.
+#[derive(Clone)]
+pub struct PackedMatrix {
+    kind: PackedType,
+    rows: usize,
+    cols: usize,
+    bytes: Aligned<u8>,
+}
+
+impl PackedMatrix {
+    /// Packs `rows` x `cols`. `fill(first, bytes)` writes rows from `first` on, one behind the other, blocks as ggml has
+    /// them, as many as `bytes` holds: at most sixteen. It is called on all threads.
+    ///
+    /// `None` where the allocator refuses.
+    ///
+    /// # Panics
+    /// Where a row is no whole number of blocks, or a size is 0.
+    pub fn pack(
+        pool: &Pool,
+        kind: PackedType,
+        rows: usize,
+        cols: usize,
+        fill: impl Fn(usize, &mut [u8]) + Sync,
+    ) -> Option<Self> {
+        assert!(rows > 0 && cols > 0, "{rows} x {cols}");
+        let row = kind
+            .row_bytes(cols)
+            .unwrap_or_else(|| panic!("rows of {cols} in {kind:?}"));
+        let mut bytes = Aligned::<u8>::try_zeroed(row.checked_mul(rows.next_multiple_of(LANES))?)?;
+        let panel = row * LANES;
+        let panels = Shards::new(&mut bytes);
+        pool.run_with_scratch(rows.div_ceil(LANES), panel.div_ceil(4), |task, scratch| {
+            let count = LANES.min(rows - task * LANES);
+            // SAFETY: any bits are bytes, and the buffer is at a multiple of 64.
+            let lines = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<u8>(), count * row) };
+            fill(task * LANES, lines);
+            // SAFETY: a panel belongs to its task.
+            let out = unsafe { panels.range(task * panel, (task + 1) * panel) };
+            interleave(kind, out, lines, row);
+        });
+        Some(Self {
+            kind,
+            rows,
+            cols,
+            bytes,
+        })
+    }
+
+    /// How elements are stored.
+    pub fn kind(&self) -> PackedType {
+        self.kind
+    }
+
+    /// out.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// in.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The panels: for sums over them, and to count them.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes that packing takes: those of the blocks, rows padded to a multiple of sixteen. `None` where a row is no whole
+    /// number of blocks.
+    pub fn packed_bytes(kind: PackedType, rows: usize, cols: usize) -> Option<u64> {
+        let row = kind.row_bytes(cols)? as u64;
+        (rows as u64).next_multiple_of(LANES as u64).checked_mul(row)
+    }
+
+    /// Bytes of a panel.
+    fn panel(&self) -> usize {
+        LANES * self.kind.row_bytes(self.cols).expect("whole blocks")
+    }
+
+    /// A row as f32: exactly what the blocks say.
+    ///
+    /// # Panics
+    /// Where there is no such row, or `out` is not `cols` long.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        assert_eq!(out.len(), self.cols, "a row of {}", self.cols);
+        let (panel, lane) = (row / LANES, row % LANES);
+        let bytes = &self.bytes[panel * self.panel()..(panel + 1) * self.panel()];
+        let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let number = |at: usize| f16::from_bits(half(at)).to_f32();
+        match self.kind {
+            PackedType::F16 | PackedType::BF16 => {
+                for (c, out) in out.iter_mut().enumerate() {
+                    let at = 2 * (c * LANES + lane);
+                    *out = if self.kind == PackedType::F16 {
+                        number(at)
+                    } else {
+                        bf16_to_f32(half(at))
+                    };
+                }
+            }
+            PackedType::Q8_0 | PackedType::Q4_0 | PackedType::Q4_1 => {
+                let (head, block) = (LANES * self.kind.head(), LANES * self.kind.block().1);
+                for (b, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+                    let start = b * block;
+                    let scale = number(start + 2 * lane);
+                    let quad = |j: usize| start + head + 64 * j + 4 * lane;
+                    for (c, out) in out.iter_mut().enumerate() {
+                        *out = match self.kind {
+                            PackedType::Q8_0 => scale * f32::from(bytes[quad(c / 4) + c % 4] as i8),
+                            _ => {
+                                let byte = bytes[quad(c % 16 / 4) + c % 4];
+                                let q = f32::from(if c < 16 { byte & 15 } else { byte >> 4 });
+                                match self.kind {
+                                    PackedType::Q4_0 => scale * (q - 8.0),
+                                    _ => scale * q + number(start + 2 * (LANES + lane)),
+                                }
+                            }
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackedMatrix({} x {}, {:?})", self.rows, self.cols, self.kind)
+    }
+}
+
+/// A panel from up to sixteen rows of blocks.
+fn interleave(kind: PackedType, panel: &mut [u8], lines: &[u8], row: usize) {
+    let (head, block) = (kind.head(), kind.block().1);
+    for (lane, line) in lines.chunks_exact(row).enumerate() {
+        if !kind.quantised() {
+            for (to, from) in panel.chunks_exact_mut(2 * LANES).zip(line.chunks_exact(2)) {
+                to[2 * lane..2 * lane + 2].copy_from_slice(from);
+            }
+            continue;
+        }
+        for (to, from) in panel.chunks_exact_mut(LANES * block).zip(line.chunks_exact(block)) {
+            for (i, from) in from[..head].chunks_exact(2).enumerate() {
+                let at = 2 * (i * LANES + lane);
+                to[at..at + 2].copy_from_slice(from);
+            }
+            let quads = to[LANES * head..].chunks_exact_mut(4 * LANES);
+            for (to, from) in quads.zip(from[head..].chunks_exact(4)) {
+                to[4 * lane..4 * lane + 4].copy_from_slice(from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

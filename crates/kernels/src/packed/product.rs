@@ -1,0 +1,343 @@
+//! y = x Wᵀ of packed weights, for one row as for many.
+
+use super::activations::{self, Quantised, quantise};
+use super::{BLOCK, PackedMatrix, PackedType};
+use crate::bf16::widen;
+use crate::gelu::gelu;
+use crate::matmul::{Epilogue, depth_of};
+use crate::pool::{Pool, Shards};
+use crate::simd::{LANES, Simd, load, simd_fn, store};
+
+/// Panels a task owns.
+const PANELS: usize = 4;
+/// Rows of x that meet a panel before the next one does: they stay in the second-level cache.
+const ROWS: usize = 48;
+
+/// y (M,out) = epilogue(x (M,in) Wᵀ).
+///
+/// Flops `2 M in out`; bytes: the panels, x and y. Against f64 on the weights that the panels hold: halves as
+/// [`crate::matmul`], to whose bits they are equal; quantised types within what rounding x to bytes costs,
+/// `sum_k |w_k| max|x| / 254` of each block at most, and held to 1/3 of that on average by its test.
+///
+/// # Panics
+/// Where shapes differ, and with epilogues that training alone has.
+pub fn linear_packed(pool: &Pool, y: &mut [f32], x: &[f32], w: &PackedMatrix, epilogue: Epilogue<'_>) {
+    let (m, n) = (x.len() / w.cols(), w.rows());
+    assert_eq!(y.len(), m * n, "y (M,out) of {m} rows, {w:?}");
+    match epilogue {
+        Epilogue::Store => {}
+        Epilogue::Bias(bias) | Epilogue::BiasGelu { bias } => assert_eq!(bias.len(), n, "one bias a column"),
+        Epilogue::Residual(residual) => assert_eq!(residual.len(), m * n, "residual has y's shape"),
+        Epilogue::BiasResidual { bias, residual } => {
+            assert_eq!((bias.len(), residual.len()), (n, m * n), "bias a column, residual as y");
+        }
+        Epilogue::Accumulate | Epilogue::Multiply { .. } => panic!("{epilogue:?} is for training"),
+    }
+    product(pool, y, n, x, w, epilogue);
+}
+
+/// The `out` columns of y (M,`width`) from `first` on = x (M,in) Wᵀ; the others stay as they are.
+///
+/// # Panics
+/// Where shapes differ.
+pub fn linear_packed_columns(pool: &Pool, y: &mut [f32], (first, width): (usize, usize), x: &[f32], w: &PackedMatrix) {
+    let (m, n) = (x.len() / w.cols(), w.rows());
+    assert!(
+        y.len() == m * width && first + n <= width,
+        "columns {first} to {} of rows of {width}, {m} rows in {} floats",
+        first + n,
+        y.len()
+    );
+    product(pool, &mut y[first.min(m * width)..], width, x, w, Epilogue::Store);
+}
+
+/// Floats that y = x Wᵀ of M rows takes beside them; they lie in a buffer of the [`Pool`].
+pub fn linear_packed_scratch(m: usize, w: &PackedMatrix) -> usize {
+    match w.kind().quantised() {
+        true => activations::scratch(m, w.cols()),
+        false => 0,
+    }
+}
+
+/// y (M,out) = x (M,in) Wᵀ of the weights that the panels hold, in f64.
+pub fn linear_packed_reference(x: &[f32], w: &PackedMatrix) -> Vec<f64> {
+    let mut row = vec![0.0; w.cols()];
+    let mut y = vec![0.0; x.len() / w.cols() * w.rows()];
+    for j in 0..w.rows() {
+        w.row(j, &mut row);
+        for (i, x) in x.chunks_exact(w.cols()).enumerate() {
+            y[i * w.rows() + j] = x.iter().zip(&row).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+        }
+    }
+    y
+}
+
+/// Where results go.
+struct Output<'a> {
+    y: Shards<'a>,
+    /// Floats from one row to the next.
+    stride: usize,
+    /// out.
+    cols: usize,
+    epilogue: Epilogue<'a>,
+}
+
+fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatrix, epilogue: Epilogue<'_>) {
+    let (m, k, n) = (x.len() / w.cols(), w.cols(), w.rows());
+    let _timed = pool.timed(name(w.kind()), [m, k, n], |[m, k, n]| {
+        (2 * m * k * n, 4 * m * (k + n) + w.bytes().len() as u64)
+    });
+    assert_eq!(x.len(), m * k, "x (M,in), {w:?}");
+    let out = Output {
+        y: Shards::new(y),
+        stride,
+        cols: n,
+        epilogue,
+    };
+    let panels = n.div_ceil(LANES);
+    let tasks = panels.div_ceil(PANELS);
+    let range = |task: usize| task * PANELS..panels.min((task + 1) * PANELS);
+    if w.kind().quantised() {
+        let mut sums = pool.partial_sums();
+        let scratch = sums.at_least(activations::scratch(m, k));
+        let x = quantise(pool, scratch, x, k);
+        pool.run(tasks, |task| {
+            for panel in range(task) {
+                let bytes = &w.bytes()[panel * w.panel()..(panel + 1) * w.panel()];
+                match w.kind() {
+                    PackedType::Q8_0 => quantised_panel_q8_0(pool.isa(), &out, panel, bytes, &x, m),
+                    PackedType::Q4_0 => quantised_panel_q4_0(pool.isa(), &out, panel, bytes, &x, m),
+                    _ => quantised_panel_q4_1(pool.isa(), &out, panel, bytes, &x, m),
+                }
+            }
+        });
+    } else {
+        pool.run(tasks, |task| {
+            let panels = range(task);
+            let bytes = &w.bytes()[panels.start * w.panel()..panels.end * w.panel()];
+            // SAFETY: a buffer is at a multiple of 64 and a panel has that many bytes; any bits are numbers.
+            let halves = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u16>(), bytes.len() / 2) };
+            match w.kind() {
+                PackedType::F16 => panels_f16(pool.isa(), &out, panels.start, halves, x, k),
+                _ => panels_bf16(pool.isa(), &out, panels.start, halves, x, k),
+            }
+        });
+    }
+}
+
+/// What a product is called in a profile.
+fn name(kind: PackedType) -> &'static str {
+    match kind {
+        PackedType::F16 => "linear_f16",
+        PackedType::BF16 => "linear_bf16",
+        PackedType::Q8_0 => "linear_q8_0",
+        PackedType::Q4_0 => "linear_q4_0",
+        PackedType::Q4_1 => "linear_q4_1",
+    }
+}
+
+/// Applies the epilogue to sixteen columns of row `i` from `16 panel` on, in the order in which [`crate::matmul`] does.
+#[inline(always)]
+fn finish<S: Simd>(out: &Output<'_>, i: usize, panel: usize, sum: S::V) {
+    let (col, end) = (panel * LANES, out.cols.min((panel + 1) * LANES));
+    let row = i * out.cols;
+    let at = i * out.stride;
+    // SAFETY: a panel's columns are its task's.
+    let y = unsafe { out.y.range(at + col, at + end) };
+    let value = match out.epilogue {
+        Epilogue::Bias(bias) => S::add(sum, load::<S>(&bias[col..end])),
+        Epilogue::BiasGelu { bias } => gelu::<S>(S::add(sum, load::<S>(&bias[col..end]))),
+        Epilogue::Residual(residual) => S::add(load::<S>(&residual[row + col..row + end]), sum),
+        Epilogue::BiasResidual { bias, residual } => {
+            let sum = S::add(sum, load::<S>(&bias[col..end]));
+            S::add(load::<S>(&residual[row + col..row + end]), sum)
+        }
+        _ => sum,
+    };
+    store::<S>(y, value);
+}
+
+/// Calls `$tile::<S, R, KIND>` with as many rows R as there are, at most the last of `$rows`.
+macro_rules! each_tile {
+    ($first:expr, $end:expr, $tile:ident, $S:ident, $kind:tt, [$($rows:literal)*], |$row:ident| $args:tt) => {
+        const MOST: usize = [$($rows),*].len();
+        let mut $row = $first;
+        while $row < $end {
+            let rows = MOST.min($end - $row);
+            match rows {
+                $($rows => call!($tile, $S, $rows, $kind, $args),)*
+                _ => unreachable!("a tile of {rows} rows"),
+            }
+            $row += rows;
+        }
+    };
+}
+
+macro_rules! call {
+    ($tile:ident, $S:ident, $rows:literal, $kind:tt, ($($arg:expr),*)) => {
+        $tile::<$S, $rows, $kind>($($arg),*)
+    };
+}
+
+const Q8_0: u8 = 0;
+const Q4_0: u8 = 1;
+const Q4_1: u8 = 2;
+
+macro_rules! quantised_panel {
+    ($name:ident, $kind:ident) => {
+        simd_fn! {
+            fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &Quantised<'_>, m: usize) {
+                each_tile!(0, m, quantised_tile, S, $kind, [1 2 3 4], |row| (out, panel, bytes, x, row));
+            }
+        }
+    };
+}
+quantised_panel!(quantised_panel_q8_0, Q8_0);
+quantised_panel!(quantised_panel_q4_0, Q4_0);
+quantised_panel!(quantised_panel_q4_1, Q4_1);
+
+/// A panel and `R` rows from `first` on. In every block: whole sums of sixteen columns, then `sum += scales * whole`.
+#[inline(always)]
+fn quantised_tile<S: Simd, const R: usize, const KIND: u8>(
+    out: &Output<'_>,
+    panel: usize,
+    bytes: &[u8],
+    x: &Quantised<'_>,
+    first: usize,
+) {
+    let blocks = x.blocks;
+    let block_bytes = LANES
+        * if KIND == Q8_0 {
+            34
+        } else if KIND == Q4_0 {
+            18
+        } else {
+            20
+        };
+    assert!(
+        bytes.len() == blocks * block_bytes && x.q.len() >= (first + R) * blocks * (BLOCK / 4),
+        "a panel of {blocks} blocks and {R} rows from {first} on"
+    );
+    let mut sums = [S::splat(0.0); R];
+    for b in 0..blocks {
+        // SAFETY: every load below lies in block `b` of the panel or of a row, and the assertion covers both.
+        unsafe {
+            let head = bytes.as_ptr().add(b * block_bytes);
+            let scales = S::load_f16(head.cast());
+            // Four bytes of row r of x, from column 4 j of the block on, in every lane.
+            let quad = |r: usize, j: usize| {
+                let at = ((first + r) * blocks + b) * (BLOCK / 4) + j;
+                S::splat_bytes(x.q.as_ptr().add(at).cast::<i32>().read())
+            };
+            let mut whole = [S::no_ints(); R];
+            if KIND == Q8_0 {
+                for j in 0..8 {
+                    let w = S::load_bytes(head.add(2 * LANES + 64 * j));
+                    let size = S::abs(w);
+                    for r in 0..R {
+                        whole[r] = S::add_products(whole[r], S::products(size, S::with_sign(quad(r, j), w)));
+                    }
+                }
+            } else {
+                // Eight products of at most 2 * 15 * 127 fit 16 bits.
+                let mut pairs = [S::no_pairs(); R];
+                for j in 0..4 {
+                    let start = if KIND == Q4_0 { 2 } else { 4 } * LANES;
+                    let (low, high) = S::nibbles(S::load_bytes(head.add(start + 64 * j)));
+                    for r in 0..R {
+                        pairs[r] = S::add_pairs(pairs[r], S::products(low, quad(r, j)));
+                        pairs[r] = S::add_pairs(pairs[r], S::products(high, quad(r, j + 4)));
+                    }
+                }
+                for r in 0..R {
+                    whole[r] = S::add_products(whole[r], pairs[r]);
+                }
+            }
+            for r in 0..R {
+                let at = (first + r) * blocks + b;
+                let (scale, sum) = (x.scale[at], x.sum[at]);
+                let mut value = S::to_float(whole[r]);
+                if KIND == Q4_0 {
+                    value = S::sub(value, S::splat(8.0 * sum));
+                }
+                sums[r] = S::fma(S::mul(scales, S::splat(scale)), value, sums[r]);
+                if KIND == Q4_1 {
+                    let least = S::load_f16(head.add(2 * LANES).cast());
+                    sums[r] = S::fma(least, S::splat(scale * sum), sums[r]);
+                }
+            }
+        }
+    }
+    for (r, sum) in sums.into_iter().enumerate() {
+        finish::<S>(out, first + r, panel, sum);
+    }
+}
+
+macro_rules! half_panels {
+    ($name:ident, $bf16:literal) => {
+        simd_fn! {
+            fn $name[S](out: &Output<'_>, panel: usize, halves: &[u16], x: &[f32], k: usize) {
+                let m = x.len() / k;
+                for first in (0..m).step_by(ROWS) {
+                    let end = m.min(first + ROWS);
+                    for start in (0..k).step_by(depth_of(k)) {
+                        for (p, halves) in halves.chunks_exact(k * LANES).enumerate() {
+                            let part = Part { x, k, start, end: k.min(start + depth_of(k)) };
+                            each_tile!(first, end, half_tile, S, $bf16, [1 2 3 4 5 6], |row| (out, panel + p, halves, &part, row));
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+half_panels!(panels_f16, false);
+half_panels!(panels_bf16, true);
+
+/// Steps `start..end` of the reduction over the K columns of x.
+struct Part<'a> {
+    x: &'a [f32],
+    k: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Steps of a panel and `R` rows from `first` on: the chain of [`crate::matmul`]'s tile, bit for bit.
+#[inline(always)]
+fn half_tile<S: Simd, const R: usize, const BF16: bool>(
+    out: &Output<'_>,
+    panel: usize,
+    halves: &[u16],
+    part: &Part<'_>,
+    first: usize,
+) {
+    let Part { x, k, start, end } = *part;
+    assert!(end <= k && halves.len() == k * LANES && x.len() >= (first + R) * k);
+    let mut sums = [S::splat(0.0); R];
+    for step in start..end {
+        // SAFETY: the panel has sixteen numbers a step, a row of x has K.
+        unsafe {
+            let w = if BF16 {
+                widen::<S>(&halves[step * LANES..(step + 1) * LANES])
+            } else {
+                S::load_f16(halves.as_ptr().add(step * LANES))
+            };
+            for r in 0..R {
+                let x = S::splat(*x.as_ptr().add((first + r) * k + step));
+                sums[r] = S::fma(x, w, sums[r]);
+            }
+        }
+    }
+    for (r, sum) in sums.into_iter().enumerate() {
+        let at = (first + r) * out.stride;
+        let (col, last) = (panel * LANES, out.cols.min((panel + 1) * LANES));
+        // SAFETY: a panel's columns are its task's.
+        let y = unsafe { out.y.range(at + col, at + last) };
+        let sum = if start == 0 { sum } else { S::add(load::<S>(y), sum) };
+        if end == k {
+            finish::<S>(out, first + r, panel, sum);
+        } else {
+            store::<S>(y, sum);
+        }
+    }
+}
