@@ -2,8 +2,10 @@
 
 use crate::arena::{Arena, Plan};
 use crate::error::Error;
+use crate::gguf::GgufTensor;
 use crate::params::ParamTable;
 use crate::walk::Step;
+use foretoken_formats::gguf;
 use foretoken_kernels::{Buffer, Pool};
 use serde::{Deserialize, Serialize};
 
@@ -244,6 +246,12 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// `config.json` as Hugging Face writes it.
     fn config(&self) -> serde_json::Value;
+
+    /// What each tensor is in a GGUF file, in the order of [`ParamTable::specs`].
+    fn gguf_tensors(&self) -> Vec<GgufTensor>;
+
+    /// The architecture and its sizes as keys of a GGUF file.
+    fn gguf_metadata(&self) -> Vec<(&'static str, gguf::Value<'static>)>;
 
     /// The activations of B sequences of T tokens.
     fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan;

@@ -13,6 +13,7 @@ mod backward;
 mod config;
 mod decode;
 mod forward;
+mod gguf;
 mod params;
 mod scratch;
 mod walk;
@@ -22,9 +23,11 @@ pub use config::Config;
 use crate::arena::{Arena, Plan};
 use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
 use crate::error::Error;
+use crate::gguf::GgufTensor;
 use crate::params::ParamTable;
 use crate::walk::Step;
 use activations::Activations;
+use foretoken_formats::gguf::Value;
 use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
 use params::Params;
 
@@ -98,6 +101,14 @@ impl Model for Llama {
 
     fn config(&self) -> serde_json::Value {
         self.config.to_json()
+    }
+
+    fn gguf_tensors(&self) -> Vec<GgufTensor> {
+        gguf::tensors(self)
+    }
+
+    fn gguf_metadata(&self) -> Vec<(&'static str, Value<'static>)> {
+        gguf::metadata(self)
     }
 
     fn activations(&self, b: usize, t: usize, pass: Pass) -> Plan {
