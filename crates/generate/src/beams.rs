@@ -74,8 +74,8 @@ impl Generator<'_> {
     /// Bytes that [`Generator::beam_search`] takes for the texts it follows, at most.
     pub fn beam_bytes(&self, options: &BeamOptions) -> u64 {
         let dims = self.model().dims();
-        let plan = self.model().decode_plan(dims.n_positions);
-        let each = plan.cache.bytes() + plan.work.bytes() + 4 * dims.vocab_size as u64;
+        let plan = self.model().decode_plan(dims.n_positions, self.cache_type());
+        let each = plan.cache_bytes() + plan.work.bytes() + 4 * dims.vocab_size as u64;
         options.beams as u64 * each
     }
 
@@ -85,7 +85,7 @@ impl Generator<'_> {
     /// It ends as `transformers` does by default: with as many ended texts as beams, once the best of those that go on, at
     /// its length now, is behind the worst of them. Of equal texts the one found first is the better.
     ///
-    /// A step costs a decode for each beam; where a text goes on in two ways, its cache is copied.
+    /// A step reads every weight once for all beams; where a text goes on in two ways, its cache is copied.
     ///
     /// # Errors
     /// [`Error::Sampling`] where an option means nothing, [`Error::EmptyPrompt`] before the first prompt,
@@ -104,7 +104,7 @@ impl Generator<'_> {
             }]);
         }
         let capacity = positions.min(prompt.len() + most);
-        let mut state = self.model().decode_state(capacity)?;
+        let mut state = self.model().decode_state(capacity, self.cache_type())?;
         state.copy_from(prompt);
         let mut running = vec![Running {
             ids: Vec::new(),
@@ -206,7 +206,10 @@ impl Generator<'_> {
                     let from: &Running = &beams[from.expect("the first has its parent's")];
                     let (mut state, logits) = match spare.pop() {
                         Some(memory) => memory,
-                        None => (self.model().decode_state(capacity)?, vec![0.0; from.logits.len()]),
+                        None => (
+                            self.model().decode_state(capacity, self.cache_type())?,
+                            vec![0.0; from.logits.len()],
+                        ),
                     };
                     state.copy_from(&from.state);
                     (state, logits)
@@ -221,8 +224,13 @@ impl Generator<'_> {
                 logits,
             });
         }
-        for (beam, next) in beams.iter_mut().zip(&goes_on) {
-            self.decode(&mut beam.state, next.id, &mut beam.logits);
+        let v = self.model().dims().vocab_size;
+        let (ids, mut logits): (Vec<u32>, _) =
+            (goes_on.iter().map(|next| next.id).collect(), vec![0.0; beams.len() * v]);
+        let mut states: Vec<&mut DecodeState> = beams.iter_mut().map(|beam| &mut beam.state).collect();
+        self.decode_together(&mut states, &ids, &mut logits);
+        for (beam, logits) in beams.iter_mut().zip(logits.chunks_exact(v)) {
+            beam.logits.copy_from_slice(logits);
         }
         Ok(beams)
     }

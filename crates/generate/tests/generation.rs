@@ -1,8 +1,8 @@
 //! Generation over a small model with random weights, against the full forward and against itself.
 
 use foretoken_generate::{Constraint, Error, Finish, Generator, Options, Sampling, Token, TokenSet};
-use foretoken_kernels::{Buffer, IGNORE_INDEX, Pool};
-use foretoken_model::{Arena, Batch, Model, Pass, init, registry};
+use foretoken_kernels::{Buffer, CacheType, IGNORE_INDEX, Pool};
+use foretoken_model::{Arena, Batch, Model, Pass, decode, init, registry};
 
 /// A model of odd sizes, its weights drawn ten times wider than at the start of training: attention and logits are sharp.
 fn model(n_positions: usize) -> (Box<dyn Model>, Buffer) {
@@ -77,9 +77,9 @@ fn cached_logits_equal_the_full_forward_at_every_step() {
     let pool = Pool::new(1).unwrap();
     for n in [1, 2, 3, 7, 8, 9, 63, 64, 65, 256, 257, 300] {
         let mut text = some_ids(n);
-        let mut state = model.decode_state(320).unwrap();
+        let mut state = model.decode_state(320, CacheType::F32).unwrap();
         let mut logits = vec![0.0; 61];
-        model.decode(&pool, &weights, &mut state, &text, &mut logits);
+        decode(&*model, &pool, &weights, &mut state, &text, &mut logits);
         for step in 0..12 {
             let full = full_forward(&*model, &pool, &weights, &text);
             for (cached, full) in logits.iter().zip(&full) {
@@ -90,7 +90,7 @@ fn cached_logits_equal_the_full_forward_at_every_step() {
             }
             let (next, _) = likeliest(&full);
             text.push(next);
-            model.decode(&pool, &weights, &mut state, &[next], &mut logits);
+            decode(&*model, &pool, &weights, &mut state, &[next], &mut logits);
         }
     }
 }

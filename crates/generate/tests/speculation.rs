@@ -3,8 +3,8 @@
 use foretoken_generate::{
     Dry, Error, Finish, Generator, MAX_SPECULATE, Mirostat, Options, Sampling, Speculated, Token, Xtc,
 };
-use foretoken_kernels::{Buffer, Isa, Pool};
-use foretoken_model::{Model, init, registry};
+use foretoken_kernels::{Buffer, CacheType, Isa, Pool};
+use foretoken_model::{Model, decode, decode_each, init, registry};
 
 const V: usize = 61;
 
@@ -30,26 +30,33 @@ fn tokens_read_together_get_the_bits_they_get_one_by_one() {
     for isa in Isa::available() {
         for threads in [1, 3] {
             let pool = Pool::with_isa(threads, isa);
-            let mut alone = model.decode_state(320).unwrap();
-            let mut together = model.decode_state(320).unwrap();
+            let mut alone = model.decode_state(320, CacheType::F32).unwrap();
+            let mut together = model.decode_state(320, CacheType::F32).unwrap();
             let (mut want, mut found) = (vec![0.0; V], Vec::new());
             for (past, t) in [(0, 5), (1, 7), (13, 8), (63, 20), (250, 64), (300, 15), (300, 1)] {
                 for state in [&mut alone, &mut together] {
                     state.truncate(0);
                     if past > 0 {
-                        model.decode(&pool, &weights, state, &ids[..past], &mut want);
+                        decode(&*model, &pool, &weights, state, &ids[..past], &mut want);
                     }
                 }
                 found.resize(t * V, 0.0);
-                model.decode_each(&pool, &weights, &mut together, &ids[past..past + t], &mut found);
+                decode_each(
+                    &*model,
+                    &pool,
+                    &weights,
+                    &mut together,
+                    &ids[past..past + t],
+                    &mut found,
+                );
                 for (i, found) in found.chunks(V).enumerate() {
-                    model.decode(&pool, &weights, &mut alone, &ids[past + i..][..1], &mut want);
+                    decode(&*model, &pool, &weights, &mut alone, &ids[past + i..][..1], &mut want);
                     assert_eq!(bits(found), bits(&want), "{isa:?}: token {i} of {t} after {past}");
                 }
                 // What the cache holds is the same too: it shows in what follows.
                 let mut next = vec![0.0; V];
-                model.decode(&pool, &weights, &mut together, &[3], &mut next);
-                model.decode(&pool, &weights, &mut alone, &[3], &mut want);
+                decode(&*model, &pool, &weights, &mut together, &[3], &mut next);
+                decode(&*model, &pool, &weights, &mut alone, &[3], &mut want);
                 assert_eq!(bits(&next), bits(&want));
             }
         }

@@ -100,6 +100,15 @@ impl Arena {
         Ok(Self { plan, buffer })
     }
 
+    /// The arena itself, leaving one of no use behind: whoever takes it puts it back.
+    pub(crate) fn take(&mut self) -> Arena {
+        let empty = Arena {
+            plan: Plan::new(self.plan.pass),
+            buffer: Buffer::zeroed(0),
+        };
+        std::mem::replace(self, empty)
+    }
+
     /// What was planned.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -4,9 +4,11 @@ use crate::arena::{Arena, Plan};
 use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::params::ParamTable;
+use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
+use crate::weights::Weights;
 use foretoken_formats::gguf;
-use foretoken_kernels::{Buffer, Pool};
+use foretoken_kernels::{CacheType, Pool};
 use serde::{Deserialize, Serialize};
 
 /// The sizes that every variant has.
@@ -86,12 +88,21 @@ pub struct Scratch {
 /// What generating one sequence takes beside the weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodePlan {
-    /// Keys and values of every layer.
+    /// Keys and values of every layer, in numbers of `cache_type`.
     pub cache: Plan,
+    /// How they are stored.
+    pub cache_type: CacheType,
     /// Working memory of the next tokens.
     pub work: Plan,
     /// What the kernels take; not once more for a second sequence.
     pub scratch: Scratch,
+}
+
+impl DecodePlan {
+    /// Bytes of keys and values.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache.bytes() / 4 * self.cache_type.bytes() as u64
+    }
 }
 
 /// B sequences of T tokens, and what follows each.
@@ -114,120 +125,6 @@ pub struct DropoutSeed {
     pub seed: u64,
     /// The micro-batch, counted over the whole run.
     pub micro_batch: u64,
-}
-
-/// What a sequence has left behind: keys and values of every layer, and the working memory of the next tokens.
-#[derive(Debug)]
-pub struct DecodeState {
-    pub(crate) keys: Buffer,
-    pub(crate) values: Buffer,
-    pub(crate) work: Arena,
-    pub(crate) len: usize,
-    pub(crate) capacity: usize,
-    /// Floats a token takes in one layer of one cache.
-    pub(crate) width: usize,
-    /// Heads of all layers: each keeps its keys, and its values, one behind the other.
-    pub(crate) heads: usize,
-    /// Tokens that [`Model::decode`] takes through the layers together.
-    pub(crate) chunk: usize,
-}
-
-/// The keys and values of a sequence's first tokens, taken out of a [`DecodeState`]: each (heads of all layers, T, dh).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct KeyValues {
-    /// Keys.
-    pub keys: Vec<f32>,
-    /// Values.
-    pub values: Vec<f32>,
-}
-
-impl DecodeState {
-    /// Tokens seen.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether no token was seen.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Tokens that fit.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// Forgets all but the first `len` tokens.
-    ///
-    /// # Panics
-    /// Where fewer were seen.
-    pub fn truncate(&mut self, len: usize) {
-        assert!(len <= self.len, "{len} of {} tokens", self.len);
-        self.len = len;
-    }
-
-    /// The sizes of [`KeyValues`] of T tokens: (heads of all layers, T, dh).
-    pub fn shape(&self, tokens: usize) -> [usize; 3] {
-        [self.heads, tokens, self.keys.len() / (self.heads * self.capacity)]
-    }
-
-    /// A copy of what all tokens left behind.
-    pub fn key_values(&self) -> KeyValues {
-        let [_, len, dh] = self.shape(self.len);
-        let copy = |cache: &[f32]| -> Vec<f32> {
-            let lines = cache.chunks_exact(self.capacity * dh);
-            lines.flat_map(|line| &line[..len * dh]).copied().collect()
-        };
-        KeyValues {
-            keys: copy(&self.keys),
-            values: copy(&self.values),
-        }
-    }
-
-    /// Becomes the state of another sequence of the same model, whatever the capacities.
-    ///
-    /// # Panics
-    /// Where the other has seen more tokens than fit.
-    pub fn copy_from(&mut self, other: &Self) {
-        let [_, len, dh] = other.shape(other.len);
-        assert!(len <= self.capacity, "{len} tokens of a capacity of {}", self.capacity);
-        for (cache, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
-            let lines = cache.chunks_exact_mut(self.capacity * dh);
-            for (line, from) in lines.zip(from.chunks_exact(other.capacity * dh)) {
-                line[..len * dh].copy_from_slice(&from[..len * dh]);
-            }
-        }
-        self.len = len;
-    }
-
-    /// How many of a sequence's first `common` tokens may come from [`KeyValues`] of another that begins with them, if
-    /// [`Model::decode`] of the others shall give the bits that it gives for the whole: tokens go through the layers in
-    /// chunks, and in other chunks sums are rounded otherwise.
-    pub fn resumable(&self, common: usize) -> usize {
-        common / self.chunk * self.chunk
-    }
-
-    /// Becomes the state after the first `len` of the `tokens` tokens that `from` holds.
-    ///
-    /// # Panics
-    /// Where `from` is not of [`DecodeState::shape`], or `len` is more than it holds or more than fit.
-    pub fn resume(&mut self, from: &KeyValues, tokens: usize, len: usize) {
-        let [heads, _, dh] = self.shape(tokens);
-        let floats = heads * tokens * dh;
-        assert_eq!(
-            (from.keys.len(), from.values.len()),
-            (floats, floats),
-            "keys and values of {tokens} tokens"
-        );
-        assert!(len <= tokens && len <= self.capacity, "{len} of {tokens} tokens");
-        for (cache, from) in [(&mut self.keys, &from.keys), (&mut self.values, &from.values)] {
-            let lines = cache.chunks_exact_mut(self.capacity * dh);
-            for (line, from) in lines.zip(from.chunks_exact((tokens * dh).max(1))) {
-                line[..len * dh].copy_from_slice(&from[..len * dh]);
-            }
-        }
-        self.len = len;
-    }
 }
 
 /// An architecture with its sizes. It owns no weights: `weights` and `gradients` are arenas of [`Model::params`].
@@ -276,21 +173,22 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Logits (B,T,V) of every position: for looking at, and for tests. Training never makes them all at once.
     fn logits(&self, pool: &Pool, weights: &[f32], arena: &mut Arena, batch: &Batch<'_>, logits: &mut [f32]);
 
-    /// Memory to generate up to `capacity` tokens (prompt included), at most n_positions.
+    /// Memory to generate up to `capacity` tokens (prompt included), at most n_positions, with keys and values stored as
+    /// `kind`.
     ///
     /// # Errors
     /// [`Error::NoMemory`] where the allocator refuses.
-    fn decode_state(&self, capacity: usize) -> Result<DecodeState, Error>;
-
-    /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
-    fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
-
-    /// Appends `ids` and gives the logits (T,V) that follow each of them: to the bit those of T calls of
-    /// [`Model::decode`] with one token each, so that guessed tokens can be verified together and none changes a text.
-    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]);
+    fn decode_state(&self, capacity: usize, kind: CacheType) -> Result<DecodeState, Error>;
 
     /// The memory of [`Model::decode_state`], before it is spent.
-    fn decode_plan(&self, capacity: usize) -> DecodePlan;
+    fn decode_plan(&self, capacity: usize, kind: CacheType) -> DecodePlan;
+
+    /// Appends new tokens to sequences, all in one pass over the weights, and gives the logits (rows,V) that follow the last
+    /// tokens of each, as many as it wants, one sequence behind the other.
+    ///
+    /// [`crate::decode`], [`crate::decode_each`] and [`crate::decode_together`] are for whoever has tokens: here there are at
+    /// most [`DecodeState::rows`] of the first state.
+    fn extend(&self, pool: &Pool, weights: Weights<'_>, sequences: &mut [NewTokens<'_>], logits: &mut [f32]);
 
     /// What the kernels take beside [`Model::activations`].
     fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch;

@@ -95,7 +95,7 @@ pub fn load_gguf(model: &dyn Model, file: &Gguf) -> Result<Buffer, Error> {
 }
 
 /// The tensor of a parameter, of the right shape.
-fn find<'a>(spec: &ParamSpec, gguf: &GgufTensor, file: &'a Gguf) -> Result<TensorView<'a>, Error> {
+pub(crate) fn find<'a>(spec: &ParamSpec, gguf: &GgufTensor, file: &'a Gguf) -> Result<TensorView<'a>, Error> {
     let expected = gguf.layout.gguf_shape(&spec.shape);
     let path = || file.path().display().to_string();
     let tensor = file.tensor(&gguf.name).ok_or_else(|| Error::MissingTensor {

@@ -16,6 +16,15 @@ pub enum Init {
     Zeros,
 }
 
+/// How a matrix is multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// y = x Wᵀ, W (out,in): llama's matrices, and a head.
+    OutIn,
+    /// y = x W, W (in,out): GPT-2's hidden matrices.
+    InOut,
+}
+
 /// One parameter tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamSpec {
@@ -30,6 +39,9 @@ pub struct ParamSpec {
     /// Of a hidden matrix, how many matrices lie side by side in its columns: 3 where queries, keys and values are one
     /// tensor. `None` for embeddings, norms and biases.
     pub hidden: Option<usize>,
+    /// How products read it, where they do: such a matrix may be held in halves or in quantised blocks. `None` for positions,
+    /// norms and biases.
+    pub product: Option<Product>,
     /// Where it lies in an arena.
     pub range: Range<usize>,
 }
@@ -69,6 +81,7 @@ pub(crate) struct Tensor {
     pub(crate) init: Init,
     pub(crate) decay: bool,
     pub(crate) hidden: Option<usize>,
+    pub(crate) product: Option<Product>,
 }
 
 impl ParamTable {
@@ -82,6 +95,7 @@ impl ParamTable {
                 init: tensor.init,
                 decay: tensor.decay,
                 hidden: tensor.hidden,
+                product: tensor.product,
                 range: 0..0,
             })
             .collect();
@@ -220,6 +234,7 @@ mod tests {
             init: Init::Normal(0.5),
             decay,
             hidden,
+            product: None,
         };
         let table = ParamTable::new(vec![
             tensor("a", &[3, 5], true, None),

@@ -3,10 +3,10 @@
 #![cfg(target_os = "linux")]
 
 use foretoken_kernels::{
-    AdamW, Bf16Buffer, Buffer, Pool, Stream, adamw, adamw_bf16, muon, muon_momentum, muon_momentum_bf16,
+    AdamW, Bf16Buffer, Buffer, CacheType, Pool, Stream, adamw, adamw_bf16, muon, muon_momentum, muon_momentum_bf16,
 };
 use foretoken_model::{
-    Arena, Batch, Model, OptimizerKind, OptimizerPlan, Pass, Recompute, StateDtype, init, registry, sizes,
+    Arena, Batch, Model, OptimizerKind, OptimizerPlan, Pass, Recompute, StateDtype, decode, init, registry, sizes,
 };
 
 /// A size of this process in bytes, from the system.
@@ -73,11 +73,11 @@ fn predicted_peaks_are_the_measured_ones() {
 
 fn generate(model: &dyn Model, pool: &Pool, t: usize) {
     let weights = init(model.params(), 1).unwrap();
-    let mut state = model.decode_state(t).unwrap();
+    let mut state = model.decode_state(t, CacheType::F32).unwrap();
     let mut logits = vec![0.0; model.dims().vocab_size];
     let prompt: Vec<u32> = (0..t as u32 - 1).collect();
-    model.decode(pool, &weights, &mut state, &prompt, &mut logits);
-    model.decode(pool, &weights, &mut state, &[7], &mut logits);
+    decode(model, pool, &weights, &mut state, &prompt, &mut logits);
+    decode(model, pool, &weights, &mut state, &[7], &mut logits);
     assert!(logits.iter().all(|x| x.is_finite()));
 }
 

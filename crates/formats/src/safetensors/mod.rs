@@ -143,13 +143,21 @@ impl TensorView<'_> {
         if out.len() != self.elements() {
             return self.expect_shape(&[out.len()]);
         }
-        match self.dtype {
-            Dtype::F32 => dtype::Dtype::F32.decode(self.bytes, out),
-            Dtype::F16 => dtype::Dtype::F16.decode(self.bytes, out),
-            Dtype::BF16 => dtype::Dtype::BF16.decode(self.bytes, out),
-            _ => return Err(self.wrong_dtype("F32, F16 or BF16")),
-        }
+        self.float_type()?.decode(self.bytes, out);
         Ok(())
+    }
+
+    /// The type of floats it holds.
+    ///
+    /// # Errors
+    /// [`Error::Dtype`] where they are none.
+    pub fn float_type(&self) -> Result<dtype::Dtype> {
+        match self.dtype {
+            Dtype::F32 => Ok(dtype::Dtype::F32),
+            Dtype::F16 => Ok(dtype::Dtype::F16),
+            Dtype::BF16 => Ok(dtype::Dtype::BF16),
+            _ => Err(self.wrong_dtype("F32, F16 or BF16")),
+        }
     }
 
     /// All elements of a BF16 tensor as they are, the upper halves of 32-bit floats' bits, into `out`.

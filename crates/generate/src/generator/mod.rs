@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::lookup::propose;
 use crate::sampler::{Sampler, check_ids};
 use crate::sampling::Sampling;
-use foretoken_kernels::Pool;
-use foretoken_model::{DecodeState, KeyValues, Model};
+use foretoken_kernels::{CacheType, Pool};
+use foretoken_model::{DecodeState, KeyValues, Model, Weights, decode, decode_each, decode_together};
 pub use generation::Generation;
 use std::collections::VecDeque;
 
@@ -84,7 +84,7 @@ pub enum Finish {
 ///
 /// ```
 /// use foretoken_generate::{Generator, Options, Sampling};
-/// use foretoken_kernels::Pool;
+/// use foretoken_kernels::{CacheType, Pool};
 /// use foretoken_model::{init, registry};
 ///
 /// let model = registry::from_config(&serde_json::json!({
@@ -104,7 +104,7 @@ pub enum Finish {
 pub struct Generator<'a> {
     model: &'a dyn Model,
     pool: &'a Pool,
-    weights: &'a [f32],
+    weights: Weights<'a>,
     state: DecodeState,
     /// The prompt's tokens that were used, then those of the text that is being generated.
     ids: Vec<u32>,
@@ -125,17 +125,18 @@ pub struct Generator<'a> {
 impl<'a> Generator<'a> {
     /// Takes memory for the keys and values of a full context; pages of it are resident once they are used.
     ///
-    /// `weights` is an arena of `model.params()`.
+    /// Keys and values are stored as fits the weights: [`Weights::cache_type`].
     ///
     /// # Errors
     /// [`Error::Model`] where the allocator refuses.
-    pub fn new(model: &'a dyn Model, pool: &'a Pool, weights: &'a [f32]) -> Result<Self, Error> {
+    pub fn new(model: &'a dyn Model, pool: &'a Pool, weights: impl Into<Weights<'a>>) -> Result<Self, Error> {
+        let weights = weights.into();
         let dims = model.dims();
         Ok(Self {
             model,
             pool,
             weights,
-            state: model.decode_state(dims.n_positions)?,
+            state: model.decode_state(dims.n_positions, weights.cache_type())?,
             ids: Vec::new(),
             prompt: 0,
             prompt_logits: vec![0.0; dims.vocab_size],
@@ -197,7 +198,7 @@ impl<'a> Generator<'a> {
         self.rewind().ok()?;
         Some(PromptCache {
             ids: self.ids.clone(),
-            key_values: self.state.key_values(),
+            key_values: self.state.key_values(self.pool),
             logits: self.prompt_logits.clone(),
         })
     }
@@ -245,9 +246,14 @@ impl<'a> Generator<'a> {
         (&self.state, &self.prompt_logits)
     }
 
-    /// Appends a token to a sequence beside the generator's own.
-    pub(crate) fn decode(&self, state: &mut DecodeState, id: u32, logits: &mut [f32]) {
-        self.model.decode(self.pool, self.weights, state, &[id], logits);
+    /// Appends a token to each of several sequences beside the generator's own; see [`decode_together`].
+    pub(crate) fn decode_together(&self, states: &mut [&mut DecodeState], ids: &[u32], logits: &mut [f32]) {
+        decode_together(self.model, self.pool, self.weights, states, ids, logits);
+    }
+
+    /// How keys and values are stored.
+    pub(crate) fn cache_type(&self) -> CacheType {
+        self.state.cache_type()
     }
 
     /// Forgets what came after the prompt.
@@ -289,14 +295,13 @@ impl<'a> Generator<'a> {
                 // The logits of the last token are not among what is kept.
                 cached = self.state.resumable(common.min(ids.len() - 1));
             }
-            self.state.resume(&cache.key_values, cache.ids.len(), cached);
+            self.state.resume(self.pool, &cache.key_values, cache.ids.len(), cached);
         }
         let rest = &ids[cached..];
         if !rest.is_empty() {
             self.tokens_read += rest.len() as u64;
             let logits = &mut self.prompt_logits;
-            self.model
-                .decode(self.pool, self.weights, &mut self.state, rest, logits);
+            decode(self.model, self.pool, self.weights, &mut self.state, rest, logits);
         }
         cached
     }
@@ -313,14 +318,14 @@ impl<'a> Generator<'a> {
         self.ahead.clear();
         self.row = 0;
         let v = self.prompt_logits.len();
-        let (pool, weights, state) = (self.pool, self.weights, &mut self.state);
+        let (model, pool, weights, state) = (self.model, self.pool, self.weights, &mut self.state);
         let room = state.capacity() - state.len();
         if room == 0 {
             state.truncate(0);
             self.holds_prompt = false;
             let ids = &self.ids[self.ids.len() - (state.capacity() / 2).max(1)..];
             self.tokens_read += ids.len() as u64;
-            self.model.decode(pool, weights, state, ids, &mut self.logits[..v]);
+            decode(model, pool, weights, state, ids, &mut self.logits[..v]);
             return (0, false);
         }
         let seen = &self.ids[self.ids.len().saturating_sub(state.capacity())..];
@@ -330,7 +335,7 @@ impl<'a> Generator<'a> {
         self.draft.insert(0, id);
         self.tokens_read += self.draft.len() as u64;
         let logits = &mut self.logits[..self.draft.len() * v];
-        self.model.decode_each(pool, weights, state, &self.draft, logits);
+        decode_each(model, pool, weights, state, &self.draft, logits);
         (proposed, false)
     }
 }

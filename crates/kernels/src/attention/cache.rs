@@ -2,7 +2,6 @@
 
 use super::{AttentionDims, rows_in_vectors};
 use crate::buffer::Aligned;
-use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd, load, simd_fn, store};
 
@@ -73,10 +72,10 @@ impl Cache {
     }
 
     /// Numbers from `start` on as f32.
-    pub fn read(&self, start: usize, out: &mut [f32]) {
+    pub fn read(&self, pool: &Pool, start: usize, out: &mut [f32]) {
         match self {
             Cache::F32(numbers) => out.copy_from_slice(&numbers[start..start + out.len()]),
-            Cache::F16(numbers) => widen_all(Isa::Portable, out, &numbers[start..start + out.len()]),
+            Cache::F16(numbers) => widen_all(pool.isa(), out, &numbers[start..start + out.len()]),
         }
     }
 
@@ -205,6 +204,7 @@ pub fn cache_append(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use half::f16;
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
                 let mut cache = Cache::try_new(CacheType::F16, start + x.len() + 5).unwrap();
                 cache.write(&pool, start, &x);
                 let mut back = vec![0.0; x.len()];
-                cache.read(start, &mut back);
+                cache.read(&pool, start, &mut back);
                 for (&x, &back) in x.iter().zip(&back) {
                     let want = f16::from_f32(x).to_f32();
                     assert!(
@@ -238,7 +238,7 @@ mod tests {
                     );
                 }
                 let mut rest = [1.0; 5];
-                cache.read(start + x.len(), &mut rest);
+                cache.read(&pool, start + x.len(), &mut rest);
                 assert_eq!(rest, [0.0; 5], "nothing behind is written");
             }
         }

@@ -1,4 +1,4 @@
-//! Weights as generation reads them: halves or quantised blocks, in panels of sixteen rows.
+//! Weights as generation reads them: floats, halves or quantised blocks, in panels of sixteen rows.
 //!
 //! A matrix W (out,in) of y = x Wᵀ is cut into **panels** of sixteen rows, padded with zeros at the end. In a panel the rows
 //! lie side by side, a lane each: a product streams the panel from its beginning to its end and never sums over lanes. Eight
@@ -6,7 +6,7 @@
 //!
 //! | | a panel, step after step |
 //! |---|---|
-//! | F16, BF16 | one number of each row |
+//! | F32, F16, BF16 | one number of each row |
 //! | Q8_0 | 32 columns: sixteen scales in binary16, then eight times four signed bytes of each row |
 //! | Q4_0 | 32 columns: sixteen scales, then four times four bytes of each row: columns 4 j to 4 j + 3 in their lower halves, 16 + 4 j to 19 + 4 j in the upper ones |
 //! | Q4_1 | the same with sixteen smallest values behind the scales |
@@ -14,7 +14,7 @@
 //! Blocks and values are ggml's (`ggml-common.h` of llama.cpp): d q, d (q - 8) and d q + m.
 //!
 //! **Activations** meet quantised weights as signed bytes, quantised a row and 32 columns at a time with a scale in f32, so
-//! that products are whole numbers: exact, in any order. They meet halves as f32. Either way **a row of y is the same bits
+//! that products are whole numbers: exact, in any order. They meet floats and halves as f32. Either way **a row of y is the same bits
 //! whatever rows are computed with it**: a sequence writes the same text alone and in a batch.
 
 mod activations;
@@ -35,6 +35,8 @@ pub(crate) const BLOCK: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(non_camel_case_types)] // the field's names
 pub enum PackedType {
+    /// IEEE 754 binary32.
+    F32,
     /// IEEE 754 binary16.
     F16,
     /// bfloat16.
@@ -49,7 +51,8 @@ pub enum PackedType {
 
 impl PackedType {
     /// Every type.
-    pub const ALL: [PackedType; 5] = [
+    pub const ALL: [PackedType; 6] = [
+        PackedType::F32,
         PackedType::F16,
         PackedType::BF16,
         PackedType::Q8_0,
@@ -60,6 +63,7 @@ impl PackedType {
     /// Columns a block, and bytes a block of one row.
     pub const fn block(self) -> (usize, usize) {
         match self {
+            PackedType::F32 => (1, 4),
             PackedType::F16 | PackedType::BF16 => (1, 2),
             PackedType::Q8_0 => (BLOCK, 2 + 32),
             PackedType::Q4_0 => (BLOCK, 2 + 16),
@@ -79,7 +83,7 @@ impl PackedType {
     /// Bytes of scales (and smallest values) at the head of a row's block.
     const fn head(self) -> usize {
         match self {
-            PackedType::F16 | PackedType::BF16 => 0,
+            PackedType::F32 | PackedType::F16 | PackedType::BF16 => 0,
             PackedType::Q8_0 | PackedType::Q4_0 => 2,
             PackedType::Q4_1 => 4,
         }
@@ -138,6 +142,25 @@ impl PackedMatrix {
         })
     }
 
+    /// The rows `ids` of `self`, each in a row of `out` (N,in), plus rows `first…` of `plus` where there is one: the embedding
+    /// of a piece of text.
+    ///
+    /// # Panics
+    /// Where shapes differ or a row is not there.
+    pub fn gather(&self, out: &mut [f32], ids: &[u32], plus: Option<(&[f32], usize)>) {
+        let d = self.cols;
+        assert_eq!(out.len(), ids.len() * d, "out is (N,in)");
+        for (i, (out, &id)) in out.chunks_exact_mut(d).zip(ids).enumerate() {
+            self.row(id as usize, out);
+            if let Some((plus, first)) = plus {
+                let at = (first + i) * d;
+                out.iter_mut()
+                    .zip(&plus[at..at + d])
+                    .for_each(|(out, plus)| *out += plus);
+            }
+        }
+    }
+
     /// How elements are stored.
     pub fn kind(&self) -> PackedType {
         self.kind
@@ -182,6 +205,12 @@ impl PackedMatrix {
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let number = |at: usize| f16::from_bits(half(at)).to_f32();
         match self.kind {
+            PackedType::F32 => {
+                for (c, out) in out.iter_mut().enumerate() {
+                    let at = 4 * (c * LANES + lane);
+                    *out = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                }
+            }
             PackedType::F16 | PackedType::BF16 => {
                 for (c, out) in out.iter_mut().enumerate() {
                     let at = 2 * (c * LANES + lane);
@@ -228,8 +257,8 @@ fn interleave(kind: PackedType, panel: &mut [u8], lines: &[u8], row: usize) {
     let (head, block) = (kind.head(), kind.block().1);
     for (lane, line) in lines.chunks_exact(row).enumerate() {
         if !kind.quantised() {
-            for (to, from) in panel.chunks_exact_mut(2 * LANES).zip(line.chunks_exact(2)) {
-                to[2 * lane..2 * lane + 2].copy_from_slice(from);
+            for (to, from) in panel.chunks_exact_mut(LANES * block).zip(line.chunks_exact(block)) {
+                to[block * lane..block * (lane + 1)].copy_from_slice(from);
             }
             continue;
         }

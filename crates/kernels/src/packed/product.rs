@@ -115,11 +115,10 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
         pool.run(tasks, |task| {
             let panels = range(task);
             let bytes = &w.bytes()[panels.start * w.panel()..panels.end * w.panel()];
-            // SAFETY: a buffer is at a multiple of 64 and a panel has that many bytes; any bits are numbers.
-            let halves = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u16>(), bytes.len() / 2) };
             match w.kind() {
-                PackedType::F16 => panels_f16(pool.isa(), &out, panels.start, halves, x, k),
-                _ => panels_bf16(pool.isa(), &out, panels.start, halves, x, k),
+                PackedType::F32 => panels_f32(pool.isa(), &out, panels.start, bytes, x, k),
+                PackedType::F16 => panels_f16(pool.isa(), &out, panels.start, bytes, x, k),
+                _ => panels_bf16(pool.isa(), &out, panels.start, bytes, x, k),
             }
         });
     }
@@ -128,6 +127,7 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
 /// What a product is called in a profile.
 fn name(kind: PackedType) -> &'static str {
     match kind {
+        PackedType::F32 => "linear_f32",
         PackedType::F16 => "linear_f16",
         PackedType::BF16 => "linear_bf16",
         PackedType::Q8_0 => "linear_q8_0",
@@ -273,17 +273,21 @@ fn quantised_tile<S: Simd, const R: usize, const KIND: u8>(
     }
 }
 
-macro_rules! half_panels {
-    ($name:ident, $bf16:literal) => {
+const F32: u8 = 0;
+const F16: u8 = 1;
+const BF16: u8 = 2;
+
+macro_rules! dense_panels {
+    ($name:ident, $kind:ident, $size:literal) => {
         simd_fn! {
-            fn $name[S](out: &Output<'_>, panel: usize, halves: &[u16], x: &[f32], k: usize) {
+            fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &[f32], k: usize) {
                 let m = x.len() / k;
                 for first in (0..m).step_by(ROWS) {
                     let end = m.min(first + ROWS);
                     for start in (0..k).step_by(depth_of(k)) {
-                        for (p, halves) in halves.chunks_exact(k * LANES).enumerate() {
+                        for (p, bytes) in bytes.chunks_exact(k * LANES * $size).enumerate() {
                             let part = Part { x, k, start, end: k.min(start + depth_of(k)) };
-                            each_tile!(first, end, half_tile, S, $bf16, [1 2 3 4 5 6], |row| (out, panel + p, halves, &part, row));
+                            each_tile!(first, end, dense_tile, S, $kind, [1 2 3 4 5 6], |row| (out, panel + p, bytes, &part, row));
                         }
                     }
                 }
@@ -291,8 +295,9 @@ macro_rules! half_panels {
         }
     };
 }
-half_panels!(panels_f16, false);
-half_panels!(panels_bf16, true);
+dense_panels!(panels_f32, F32, 4);
+dense_panels!(panels_f16, F16, 2);
+dense_panels!(panels_bf16, BF16, 2);
 
 /// Steps `start..end` of the reduction over the K columns of x.
 struct Part<'a> {
@@ -304,23 +309,25 @@ struct Part<'a> {
 
 /// Steps of a panel and `R` rows from `first` on: the chain of [`crate::matmul`]'s tile, bit for bit.
 #[inline(always)]
-fn half_tile<S: Simd, const R: usize, const BF16: bool>(
+fn dense_tile<S: Simd, const R: usize, const KIND: u8>(
     out: &Output<'_>,
     panel: usize,
-    halves: &[u16],
+    bytes: &[u8],
     part: &Part<'_>,
     first: usize,
 ) {
     let Part { x, k, start, end } = *part;
-    assert!(end <= k && halves.len() == k * LANES && x.len() >= (first + R) * k);
+    let size = if KIND == F32 { 4 } else { 2 };
+    assert!(end <= k && bytes.len() == k * LANES * size && x.len() >= (first + R) * k);
     let mut sums = [S::splat(0.0); R];
     for step in start..end {
-        // SAFETY: the panel has sixteen numbers a step, a row of x has K.
+        // SAFETY: the panel has sixteen numbers a step, at a multiple of their size; a row of x has K.
         unsafe {
-            let w = if BF16 {
-                widen::<S>(&halves[step * LANES..(step + 1) * LANES])
-            } else {
-                S::load_f16(halves.as_ptr().add(step * LANES))
+            let at = bytes.as_ptr().add(step * LANES * size);
+            let w = match KIND {
+                F32 => S::load_ptr(at.cast()),
+                F16 => S::load_f16(at.cast()),
+                _ => widen::<S>(std::slice::from_raw_parts(at.cast::<u16>(), LANES)),
             };
             for r in 0..R {
                 let x = S::splat(*x.as_ptr().add((first + r) * k + step));

@@ -13,8 +13,12 @@ fn blocks(kind: PackedType, rows: usize, cols: usize) -> Vec<u8> {
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u8)
         .collect();
     for (b, block) in bytes.chunks_exact_mut(kind.block().1).enumerate() {
+        let number = ((b * 37 % 101) as f32 - 50.0) * 3e-4;
+        if kind == PackedType::F32 {
+            block.copy_from_slice(&number.to_le_bytes());
+            continue;
+        }
         for half in block[..if kind.quantised() { kind.head() } else { 2 }].chunks_exact_mut(2) {
-            let number = ((b * 37 % 101) as f32 - 50.0) * 3e-4;
             let bits = match kind {
                 PackedType::BF16 => (number.to_bits() >> 16) as u16,
                 _ => f16::from_f32(number).to_bits(),
@@ -48,6 +52,7 @@ fn by_definition(kind: PackedType, bytes: &[u8]) -> Vec<f32> {
     bytes
         .chunks_exact(kind.block().1)
         .flat_map(|b| match kind {
+            PackedType::F32 => vec![f32::from_le_bytes([b[0], b[1], b[2], b[3]])],
             PackedType::F16 => vec![number(b)],
             PackedType::BF16 => vec![bf16_to_f32(u16::from_le_bytes([b[0], b[1]]))],
             PackedType::Q8_0 => b[2..].iter().map(|&q| number(b) * f32::from(q as i8)).collect(),

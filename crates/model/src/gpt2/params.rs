@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::contract::Dims;
-use crate::params::{Init, ParamTable, Tensor};
+use crate::params::{Init, ParamTable, Product, Tensor};
 
 /// One value a tensor: a slice of an arena, or its description.
 pub(super) struct Params<T> {
@@ -33,6 +33,7 @@ pub(super) struct BlockParams<T> {
 #[derive(Clone, Copy)]
 enum Role {
     Embedding,
+    Position,
     Matrix,
     /// Queries, keys and values: three matrices side by side.
     Fused,
@@ -53,7 +54,7 @@ fn build<T>(dims: &Dims, mut make: impl FnMut(Option<usize>, &'static str, &[usi
     } = *dims;
     Params {
         wte: make(None, "wte.weight", &[v, d], Role::Embedding),
-        wpe: make(None, "wpe.weight", &[n_positions, d], Role::Embedding),
+        wpe: make(None, "wpe.weight", &[n_positions, d], Role::Position),
         h: (0..dims.n_layer)
             .map(|i| {
                 let mut make = |name, shape: &[usize], role| make(Some(i), name, shape, role);
@@ -92,7 +93,7 @@ pub(super) fn table(config: &Config, dims: &Dims) -> ParamTable {
     build(dims, |layer, name, shape, role| {
         let name = layer.map_or_else(|| name.to_owned(), |i| format!("h.{i}.{name}"));
         let init = match role {
-            Role::Embedding | Role::Matrix | Role::Fused => Init::Normal(std),
+            Role::Embedding | Role::Position | Role::Matrix | Role::Fused => Init::Normal(std),
             Role::Projection => Init::Normal(std / (2.0 * dims.n_layer as f64).sqrt()),
             Role::Gain => Init::Ones,
             Role::Bias => Init::Zeros,
@@ -100,7 +101,12 @@ pub(super) fn table(config: &Config, dims: &Dims) -> ParamTable {
         let hidden = match role {
             Role::Matrix | Role::Projection => Some(1),
             Role::Fused => Some(3),
-            Role::Embedding | Role::Gain | Role::Bias => None,
+            Role::Embedding | Role::Position | Role::Gain | Role::Bias => None,
+        };
+        let product = match role {
+            Role::Embedding => Some(Product::OutIn),
+            Role::Matrix | Role::Fused | Role::Projection => Some(Product::InOut),
+            Role::Position | Role::Gain | Role::Bias => None,
         };
         tensors.push(Tensor {
             name,
@@ -108,6 +114,7 @@ pub(super) fn table(config: &Config, dims: &Dims) -> ParamTable {
             init,
             decay: shape.len() > 1,
             hidden,
+            product,
         });
     });
     ParamTable::new(tensors)

@@ -3,11 +3,13 @@
 use super::Llama;
 use super::params::Params;
 use crate::arena::{Plan, Slot};
-use crate::contract::{DecodePlan, DecodeState, Pass};
+use crate::contract::{DecodePlan, Pass};
 use crate::decode::{self, CHUNK, Heads};
 use crate::error::Error;
+use crate::state::{DecodeState, NewTokens};
+use crate::weights::Weight;
 use foretoken_kernels::{
-    AttentionDims, Epilogue, MATVEC_ROWS, Mat, Pool, Turn, add_in_place, attention_cached, embedding_forward, matmul,
+    CacheType, Epilogue, MATVEC_ROWS, Mat, Pool, Turn, add_in_place, linear_packed, linear_packed_columns, matmul,
     matmul_columns, matvec_transposed, rmsnorm_forward, rope, rope_angles, swiglu_forward,
 };
 
@@ -61,50 +63,60 @@ fn heads(model: &Llama) -> Heads {
     Heads(model.config.n_kv_head(), model.dims.head_dim())
 }
 
-pub(super) fn memory(model: &Llama, capacity: usize) -> DecodePlan {
+pub(super) fn memory(model: &Llama, (capacity, kind): (usize, CacheType)) -> DecodePlan {
     let scratch = super::scratch::of_decode(model, CHUNK.min(capacity), capacity);
-    decode::plan(&model.dims, heads(model), capacity, work(model, capacity), scratch)
+    decode::plan(
+        &model.dims,
+        heads(model),
+        (capacity, kind),
+        work(model, capacity),
+        scratch,
+    )
 }
 
-pub(super) fn state(model: &Llama, capacity: usize) -> Result<DecodeState, Error> {
-    decode::state(&model.dims, heads(model), capacity, work(model, capacity))
+pub(super) fn state(model: &Llama, (capacity, kind): (usize, CacheType)) -> Result<DecodeState, Error> {
+    decode::state(&model.dims, heads(model), (capacity, kind), work(model, capacity))
 }
 
-/// Appends one chunk and gives the logits that follow its last tokens, as many as there are rows (V) of logits.
+/// See [`crate::Model::extend`].
 pub(super) fn extend(
     model: &Llama,
     pool: &Pool,
-    w: &Params<&[f32]>,
-    state: &mut DecodeState,
-    ids: &[u32],
+    w: &Params<Weight<'_>>,
+    sequences: &mut [NewTokens<'_>],
     logits: &mut [f32],
 ) {
-    let (t, past) = (ids.len(), state.len);
     let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.rms_norm_eps);
-    let attention = AttentionDims {
-        t,
-        ..model.attention_dims(1, t)
-    };
+    let (n, wanted) = decode::count(sequences, logits, model.dims.vocab_size);
+    let attention = model.attention_dims(1, n);
     let (kv, row, dh) = (attention.kv(), attention.row(), attention.dh);
-    let plan = work(model, state.capacity);
-    let mut parts = state.work.cut(&plan);
-    let a = build(model, CHUNK.min(state.capacity), |_| {
+    // What one sequence has at hand serves all.
+    let capacity = sequences[0].state.capacity;
+    let mut arena = sequences[0].state.work.take();
+    let mut parts = arena.cut(&work(model, capacity));
+    let a = build(model, CHUNK.min(capacity), |_| {
         parts.next().expect("the plan has every slot")
     });
+    drop(parts);
     let rows = |a, width: usize| -> &mut [f32] {
         let a: &mut [f32] = a;
-        &mut a[..t * width]
+        &mut a[..n * width]
     };
     let (x, normed, part, heads) = (rows(a.x, d), rows(a.normed, d), rows(a.part, d), rows(a.heads, d));
     let (qkv, gate, up, hidden) = (rows(a.qkv, row), rows(a.gate, f), rows(a.up, f), rows(a.hidden, f));
-    let (rstd, angles) = (&mut a.rstd[..t], rows(a.angles, dh));
+    let (rstd, angles) = (&mut a.rstd[..n], rows(a.angles, dh));
 
-    rope_angles(pool, angles, dh, model.config.rope_theta, past);
-    embedding_forward(pool, x, ids, w.embed, None, t, past);
+    let mut first = 0;
+    for NewTokens { state, ids, .. } in sequences.iter() {
+        let angles = &mut angles[first * dh..(first + ids.len()) * dh];
+        rope_angles(pool, angles, dh, model.config.rope_theta, state.len);
+        first += ids.len();
+    }
+    decode::embed(pool, x, sequences, w.embed, None);
     for (i, w) in w.layers.iter().enumerate() {
-        rmsnorm_forward(pool, normed, rstd, x, w.input_norm, eps);
+        rmsnorm_forward(pool, normed, rstd, x, w.input_norm.floats(), eps);
         for (column, weight) in [(0, w.q_proj), (d, w.k_proj), (d + kv, w.v_proj)] {
-            linear_columns(pool, t, (&mut *qkv, &mut *part), (column, row), normed, weight);
+            linear_columns(pool, n, (&mut *qkv, &mut *part), (column, row), normed, weight);
         }
         rope(
             pool,
@@ -113,57 +125,72 @@ pub(super) fn extend(
             angles,
             Turn::Forward,
         );
-        let layer = i * state.capacity * state.width..(i + 1) * state.capacity * state.width;
-        let (keys, values) = (&mut state.keys[layer.clone()], &mut state.values[layer]);
-        decode::remember(keys, values, qkv, past, attention);
-        attention_cached(pool, heads, qkv, row, (keys, values), past, attention);
-        linear(pool, t, part, heads, w.o_proj);
-        add_in_place(pool, x, part);
-        rmsnorm_forward(pool, normed, rstd, x, w.post_norm, eps);
-        linear(pool, t, gate, normed, w.gate_proj);
-        linear(pool, t, up, normed, w.up_proj);
+        decode::attend(pool, heads, qkv, sequences, i, attention);
+        linear_added(pool, n, (&mut *x, &mut *part), heads, w.o_proj);
+        rmsnorm_forward(pool, normed, rstd, x, w.post_norm.floats(), eps);
+        linear(pool, n, gate, normed, w.gate_proj);
+        linear(pool, n, up, normed, w.up_proj);
         swiglu_forward(pool, hidden, gate, up);
-        linear(pool, t, part, hidden, w.down_proj);
-        add_in_place(pool, x, part);
+        linear_added(pool, n, (&mut *x, &mut *part), hidden, w.down_proj);
     }
-    let wanted = logits.len() / model.dims.vocab_size;
+    decode::finish(x, sequences, d);
     if wanted > 0 {
-        let (last, normed) = (&x[(t - wanted) * d..], &mut normed[..wanted * d]);
-        rmsnorm_forward(pool, normed, &mut rstd[..wanted], last, w.norm, eps);
-        matvec_transposed(pool, logits, normed, w.head(), d);
+        let normed = &mut normed[..wanted * d];
+        rmsnorm_forward(
+            pool,
+            normed,
+            &mut rstd[..wanted],
+            &x[..wanted * d],
+            w.norm.floats(),
+            eps,
+        );
+        decode::head(pool, logits, normed, w.head(), d);
     }
-    state.len += t;
+    sequences[0].state.work = arena;
 }
 
-/// y (T,out) = x (T,in) Wᵀ, W (out,in).
-fn linear(pool: &Pool, t: usize, y: &mut [f32], x: &[f32], weight: &[f32]) {
-    let (ins, outs) = (x.len() / t, y.len() / t);
-    if t <= MATVEC_ROWS {
-        matvec_transposed(pool, y, x, weight, ins);
-    } else {
-        let (x, weight) = (Mat::new(x, t, ins), Mat::new(weight, outs, ins));
-        matmul(pool, y, x, weight.t(), Epilogue::Store);
+/// y (N,out) = x (N,in) Wᵀ, W (out,in).
+fn linear(pool: &Pool, n: usize, y: &mut [f32], x: &[f32], weight: Weight<'_>) {
+    let (ins, outs) = (x.len() / n, y.len() / n);
+    match weight {
+        Weight::Packed(weight) => linear_packed(pool, y, x, weight, Epilogue::Store),
+        Weight::Floats(weight) if n <= MATVEC_ROWS => matvec_transposed(pool, y, x, weight, ins),
+        Weight::Floats(weight) => {
+            let (x, weight) = (Mat::new(x, n, ins), Mat::new(weight, outs, ins));
+            matmul(pool, y, x, weight.t(), Epilogue::Store);
+        }
     }
+}
+
+/// x += y Wᵀ, by way of `part`.
+fn linear_added(pool: &Pool, n: usize, (x, part): (&mut [f32], &mut [f32]), y: &[f32], weight: Weight<'_>) {
+    linear(pool, n, part, y, weight);
+    add_in_place(pool, x, part);
 }
 
 /// [`linear`] into the columns of `y`, rows of `row` floats, from `first` on; through `part` where there are few rows.
 fn linear_columns(
     pool: &Pool,
-    t: usize,
+    n: usize,
     (y, part): (&mut [f32], &mut [f32]),
     (first, row): (usize, usize),
     x: &[f32],
-    weight: &[f32],
+    weight: Weight<'_>,
 ) {
-    let ins = x.len() / t;
-    let outs = weight.len() / ins;
-    if t > MATVEC_ROWS {
-        let (x, weight) = (Mat::new(x, t, ins), Mat::new(weight, outs, ins));
-        return matmul_columns(pool, y, (first, row), x, weight.t());
-    }
-    let part = &mut part[..t * outs];
-    matvec_transposed(pool, part, x, weight, ins);
-    for (y, part) in y.chunks_exact_mut(row).zip(part.chunks_exact(outs)) {
-        y[first..first + outs].copy_from_slice(part);
+    let ins = x.len() / n;
+    match weight {
+        Weight::Packed(weight) => linear_packed_columns(pool, y, (first, row), x, weight),
+        Weight::Floats(weight) if n <= MATVEC_ROWS => {
+            let outs = weight.len() / ins;
+            let part = &mut part[..n * outs];
+            matvec_transposed(pool, part, x, weight, ins);
+            for (y, part) in y.chunks_exact_mut(row).zip(part.chunks_exact(outs)) {
+                y[first..first + outs].copy_from_slice(part);
+            }
+        }
+        Weight::Floats(weight) => {
+            let (x, weight) = (Mat::new(x, n, ins), Mat::new(weight, weight.len() / ins, ins));
+            matmul_columns(pool, y, (first, row), x, weight.t());
+        }
     }
 }

@@ -21,14 +21,16 @@ mod walk;
 pub use config::Config;
 
 use crate::arena::{Arena, Plan};
-use crate::contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
+use crate::contract::{Batch, DecodePlan, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
 use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::params::ParamTable;
+use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
+use crate::weights::Weights;
 use activations::Activations;
 use foretoken_formats::gguf::Value;
-use foretoken_kernels::{AttentionDims, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
+use foretoken_kernels::{AttentionDims, CacheType, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
 use params::Params;
 
 /// A llama of given sizes.
@@ -173,26 +175,23 @@ impl Model for Llama {
         matmul(pool, logits, x, head.t(), Epilogue::Store);
     }
 
-    fn decode_state(&self, capacity: usize) -> Result<DecodeState, Error> {
-        decode::state(self, capacity)
+    fn decode_state(&self, capacity: usize, kind: CacheType) -> Result<DecodeState, Error> {
+        decode::state(self, (capacity, kind))
     }
 
-    fn decode(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
-        let w = self.weights(weights);
-        crate::decode::decode(state, ids, logits, |state, ids, logits| {
-            decode::extend(self, pool, &w, state, ids, logits);
-        });
+    fn decode_plan(&self, capacity: usize, kind: CacheType) -> DecodePlan {
+        decode::memory(self, (capacity, kind))
     }
 
-    fn decode_each(&self, pool: &Pool, weights: &[f32], state: &mut DecodeState, ids: &[u32], logits: &mut [f32]) {
-        let w = self.weights(weights);
-        crate::decode::decode_each(state, ids, logits, self.dims.vocab_size, |state, ids, logits| {
-            decode::extend(self, pool, &w, state, ids, logits);
-        });
-    }
-
-    fn decode_plan(&self, capacity: usize) -> DecodePlan {
-        decode::memory(self, capacity)
+    fn extend(&self, pool: &Pool, weights: Weights<'_>, sequences: &mut [NewTokens<'_>], logits: &mut [f32]) {
+        let parts = weights.parts(&self.table);
+        decode::extend(
+            self,
+            pool,
+            &Params::from_parts(&self.config, &self.dims, parts),
+            sequences,
+            logits,
+        );
     }
 
     fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch {

@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::contract::Dims;
-use crate::params::{Init, ParamTable, Tensor};
+use crate::params::{Init, ParamTable, Product, Tensor};
 
 /// One value a tensor: a slice of an arena, or its description.
 pub(super) struct Params<T> {
@@ -64,9 +64,9 @@ impl<T> Params<T> {
     }
 }
 
-impl<'a> Params<&'a [f32]> {
+impl<T: Copy> Params<T> {
     /// The head's weight (V,d).
-    pub(super) fn head(&self) -> &'a [f32] {
+    pub(super) fn head(&self) -> T {
         self.lm_head.unwrap_or(self.embed)
     }
 }
@@ -88,6 +88,7 @@ pub(super) fn table(config: &Config, dims: &Dims) -> ParamTable {
             init,
             decay: shape.len() > 1,
             hidden,
+            product: (shape.len() > 1).then_some(Product::OutIn),
         });
     });
     ParamTable::new(tensors)

@@ -5,6 +5,7 @@ use crate::contract::{Model, Pass, Recompute, Scratch};
 use crate::lanes::lanes_of;
 use crate::optimizer::OptimizerPlan;
 use crate::walk::{Step, Stored};
+use foretoken_kernels::CacheType;
 use serde::Serialize;
 
 /// A line of a sum of memory.
@@ -188,7 +189,7 @@ fn activations(model: &dyn Model, steps: &[Step], b: usize, t: usize, recompute:
 }
 
 pub(super) fn generation(model: &dyn Model, t: usize, options: &Options) -> Generation {
-    let plan = model.decode_plan(t);
+    let plan = model.decode_plan(t, CacheType::F32);
     let dims = model.dims();
     let each = options.sequences as u64;
     let of = match each {
@@ -202,7 +203,7 @@ pub(super) fn generation(model: &dyn Model, t: usize, options: &Options) -> Gene
     item(
         "key/value cache",
         format!("keys, values of all tokens{of}"),
-        each * plan.cache.bytes(),
+        each * plan.cache_bytes(),
     );
     item(
         "working memory",

@@ -4,6 +4,7 @@ use crate::gpt2::{Config, Gpt2};
 use crate::lanes::lanes_of;
 use crate::registry::Preset;
 use crate::walk::{Part, Shortcut, Stored};
+use foretoken_kernels::CacheType;
 use std::collections::HashMap;
 
 fn preset(name: &str) -> Gpt2 {
@@ -257,7 +258,7 @@ fn micro_batches_threads_and_sequences_cost_what_they_hold() {
         sequences: 2,
         ..Options::default()
     });
-    let plan = model.decode_plan(64);
+    let plan = model.decode_plan(64, CacheType::F32);
     let logits = 4 * model.dims().vocab_size as u64;
     assert_eq!(
         two.generation.bytes,
@@ -268,8 +269,8 @@ fn micro_batches_threads_and_sequences_cost_what_they_hold() {
 #[test]
 fn a_decode_plan_is_what_a_decode_state_takes() {
     for capacity in [1, 7, 40] {
-        let (model, plan) = (odd(), odd().decode_plan(capacity));
-        let state = model.decode_state(capacity).unwrap();
+        let (model, plan) = (odd(), odd().decode_plan(capacity, CacheType::F32));
+        let state = model.decode_state(capacity, CacheType::F32).unwrap();
         assert_eq!(plan.cache.slots()[0].len(), state.keys.len());
         assert_eq!(plan.cache.slots()[1].len(), state.values.len());
         assert_eq!(plan.work, *state.work.plan());

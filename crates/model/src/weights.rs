@@ -1,0 +1,313 @@
+//! Weights as generation reads them: the arena of training, or packed.
+
+use crate::contract::Model;
+use crate::error::Error;
+use crate::files;
+use crate::gguf::{self, Layout};
+use crate::params::{ParamSpec, ParamTable, Product};
+use foretoken_formats::dtype::Dtype;
+use foretoken_formats::gguf::Gguf;
+use foretoken_formats::safetensors;
+use foretoken_kernels::{Buffer, CacheType, PackedMatrix, PackedType, Pool};
+
+/// The weights of a model.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// An arena of [`Model::params`], in f32.
+    Arena(&'a [f32]),
+    /// Matrices in the types and the order that generation reads fastest.
+    Packed(&'a PackedWeights),
+}
+
+impl Weights<'_> {
+    /// How keys and values are best kept beside them: as exact as the weights are.
+    pub fn cache_type(&self) -> CacheType {
+        match self {
+            Weights::Arena(_) => CacheType::F32,
+            Weights::Packed(packed) => packed.cache_type,
+        }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Weights<'a> {
+    fn from(arena: &'a [f32]) -> Self {
+        Weights::Arena(arena)
+    }
+}
+
+impl<'a> From<&'a Buffer> for Weights<'a> {
+    fn from(arena: &'a Buffer) -> Self {
+        Weights::Arena(arena)
+    }
+}
+
+impl<'a> From<&'a PackedWeights> for Weights<'a> {
+    fn from(packed: &'a PackedWeights) -> Self {
+        Weights::Packed(packed)
+    }
+}
+
+/// One tensor.
+#[derive(Clone, Copy)]
+pub(crate) enum Weight<'a> {
+    /// As the table has it.
+    Floats(&'a [f32]),
+    /// (out,in), whatever the table has.
+    Packed(&'a PackedMatrix),
+}
+
+impl<'a> Weight<'a> {
+    /// What is no matrix, and is never packed.
+    pub(crate) fn floats(self) -> &'a [f32] {
+        match self {
+            Weight::Floats(floats) => floats,
+            Weight::Packed(matrix) => panic!("{matrix:?} is packed"),
+        }
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// The tensors in the order of [`ParamTable::specs`].
+    pub(crate) fn parts(self, table: &'a ParamTable) -> Box<dyn Iterator<Item = Weight<'a>> + 'a> {
+        match self {
+            Weights::Arena(arena) => Box::new(table.cut(arena).map(Weight::Floats)),
+            Weights::Packed(packed) => {
+                assert_eq!(
+                    packed.tensors.len(),
+                    table.specs().len(),
+                    "packed weights of this model"
+                );
+                Box::new(packed.tensors.iter().map(|tensor| match tensor {
+                    Held::Floats(floats) => Weight::Floats(floats),
+                    Held::Packed(matrix) => Weight::Packed(matrix),
+                }))
+            }
+        }
+    }
+}
+
+/// The weights of a model with every matrix that a product reads in panels (see [`PackedMatrix`]), the rest as f32.
+#[derive(Debug)]
+pub struct PackedWeights {
+    tensors: Vec<Held>,
+    cache_type: CacheType,
+}
+
+#[derive(Debug)]
+enum Held {
+    Floats(Buffer),
+    Packed(PackedMatrix),
+}
+
+/// Where weights come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// An arena of the model's parameters.
+    Arena(&'a [f32]),
+    /// A model directory in Hugging Face's layout.
+    Safetensors(&'a safetensors::Weights),
+    /// A GGUF file.
+    Gguf(&'a Gguf),
+}
+
+/// A tensor somewhere, of the right shape.
+struct Stored<'a> {
+    dtype: Dtype,
+    bytes: &'a [u8],
+    /// How the rows of a matrix lie in `bytes`: `Transposed` where they are (in,out).
+    layout: Layout,
+}
+
+impl<'a> Source<'a> {
+    /// The tensors of a model, each with its place.
+    fn tensors(self, model: &dyn Model) -> Result<Vec<Stored<'a>>, Error> {
+        let names = model.gguf_tensors();
+        let specs = model.params().specs().iter().zip(&names);
+        specs
+            .map(|(spec, gguf)| {
+                let layout = match spec.product {
+                    Some(Product::InOut) => Layout::Transposed,
+                    _ => Layout::Same,
+                };
+                let (dtype, bytes, layout) = match self {
+                    Source::Arena(arena) => (Dtype::F32, bytemuck::cast_slice(&arena[spec.range.clone()]), layout),
+                    Source::Safetensors(file) => {
+                        let tensor = files::find(spec, file)?;
+                        (tensor.float_type()?, tensor.bytes, layout)
+                    }
+                    Source::Gguf(file) => {
+                        let tensor = gguf::find(spec, gguf, file)?;
+                        // Rows are (out,in) there, whatever the parameter's are.
+                        let turned = matches!(gguf.layout, Layout::Turned { .. });
+                        (
+                            tensor.dtype,
+                            tensor.bytes,
+                            if turned { gguf.layout } else { Layout::Same },
+                        )
+                    }
+                };
+                Ok(Stored { dtype, bytes, layout })
+            })
+            .collect()
+    }
+
+    /// Whether every number is an f32: nothing is lost or gained by an arena.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn is_f32(self, model: &dyn Model) -> Result<bool, Error> {
+        Ok(self.tensors(model)?.iter().all(|tensor| tensor.dtype == Dtype::F32))
+    }
+}
+
+/// What a matrix that is stored as `dtype` is packed as, where `wanted` asks for nothing else.
+///
+/// Q5 and K blocks become Q8_0, the smallest type with a fast product that loses little of theirs. Rows that are no whole number
+/// of blocks become F16, as llama.cpp has it.
+fn packed_type(dtype: Dtype, wanted: Option<PackedType>, cols: usize) -> PackedType {
+    let kind = wanted.unwrap_or(match dtype {
+        Dtype::F32 => PackedType::F32,
+        Dtype::F16 => PackedType::F16,
+        Dtype::BF16 => PackedType::BF16,
+        Dtype::Q4_0 => PackedType::Q4_0,
+        Dtype::Q4_1 => PackedType::Q4_1,
+        _ => PackedType::Q8_0,
+    });
+    match kind.row_bytes(cols) {
+        Some(_) => kind,
+        None => PackedType::F16,
+    }
+}
+
+fn dtype_of(kind: PackedType) -> Dtype {
+    match kind {
+        PackedType::F32 => Dtype::F32,
+        PackedType::F16 => Dtype::F16,
+        PackedType::BF16 => Dtype::BF16,
+        PackedType::Q8_0 => Dtype::Q8_0,
+        PackedType::Q4_0 => Dtype::Q4_0,
+        PackedType::Q4_1 => Dtype::Q4_1,
+    }
+}
+
+fn no_memory(bytes: u64) -> Error {
+    Error::NoMemory { what: "weights", bytes }
+}
+
+/// Sizes (out,in) of a matrix that a product reads.
+fn out_in(spec: &ParamSpec) -> Option<(usize, usize)> {
+    match spec.product? {
+        Product::OutIn => Some((spec.shape[0], spec.shape[1])),
+        Product::InOut => Some((spec.shape[1], spec.shape[0])),
+    }
+}
+
+fn pack(
+    pool: &Pool,
+    stored: &Stored<'_>,
+    (rows, cols): (usize, usize),
+    wanted: Option<PackedType>,
+) -> Result<PackedMatrix, Error> {
+    let kind = packed_type(stored.dtype, wanted, cols);
+    let (dtype, row) = (dtype_of(kind), kind.row_bytes(cols).expect("whole blocks"));
+    let fill = |first: usize, out: &mut [u8]| {
+        let count = out.len() / row;
+        if stored.dtype == dtype && stored.layout != Layout::Transposed {
+            for (i, out) in out.chunks_exact_mut(row).enumerate() {
+                let at = stored.layout.gguf_row(first + i, rows) * row;
+                out.copy_from_slice(&stored.bytes[at..at + row]);
+            }
+            return;
+        }
+        let mut floats = vec![0.0; count * cols];
+        match stored.layout {
+            Layout::Transposed => {
+                let size = stored.dtype.block_bytes();
+                assert_eq!(
+                    stored.dtype.block_len(),
+                    1,
+                    "a matrix (in,out) has no blocks along its columns"
+                );
+                let mut line = vec![0.0; count];
+                for (col, bytes) in stored.bytes.chunks_exact(rows * size).enumerate() {
+                    stored
+                        .dtype
+                        .decode(&bytes[first * size..(first + count) * size], &mut line);
+                    line.iter().enumerate().for_each(|(i, &x)| floats[i * cols + col] = x);
+                }
+            }
+            layout => {
+                let bytes = stored.dtype.bytes(cols).expect("a row is whole blocks");
+                for (i, floats) in floats.chunks_exact_mut(cols).enumerate() {
+                    let at = layout.gguf_row(first + i, rows) * bytes;
+                    stored.dtype.decode(&stored.bytes[at..at + bytes], floats);
+                }
+            }
+        }
+        dtype.encode(&floats, out);
+    };
+    PackedMatrix::pack(pool, kind, rows, cols, fill)
+        .ok_or_else(|| no_memory(PackedMatrix::packed_bytes(kind, rows, cols).unwrap_or(u64::MAX)))
+}
+
+impl PackedWeights {
+    /// Packs all matrices as `wanted`, or as they are stored: see the types' list for what has no fast product.
+    ///
+    /// # Errors
+    /// A tensor is missing, has another shape or a type that is not a number; the allocator refuses.
+    pub fn new(model: &dyn Model, pool: &Pool, source: Source<'_>, wanted: Option<PackedType>) -> Result<Self, Error> {
+        let specs = model.params().specs();
+        let mut tensors = Vec::with_capacity(specs.len());
+        let mut exact = true;
+        for (spec, stored) in specs.iter().zip(source.tensors(model)?) {
+            tensors.push(match out_in(spec) {
+                Some(shape) => {
+                    let matrix = pack(pool, &stored, shape, wanted)?;
+                    exact &= matrix.kind() == PackedType::F32;
+                    Held::Packed(matrix)
+                }
+                None => {
+                    let mut floats = Buffer::try_zeroed(spec.len()).ok_or(no_memory(4 * spec.len() as u64))?;
+                    stored.dtype.decode(stored.bytes, &mut floats);
+                    Held::Floats(floats)
+                }
+            });
+        }
+        let cache_type = if exact { CacheType::F32 } else { CacheType::F16 };
+        Ok(Self { tensors, cache_type })
+    }
+
+    /// Bytes that [`PackedWeights::new`] takes, before they are taken.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn planned_bytes(model: &dyn Model, source: Source<'_>, wanted: Option<PackedType>) -> Result<u64, Error> {
+        let tensors = source.tensors(model)?;
+        let specs = model.params().specs().iter();
+        let bytes = specs.zip(&tensors).map(|(spec, stored)| match out_in(spec) {
+            Some((rows, cols)) => {
+                let kind = packed_type(stored.dtype, wanted, cols);
+                PackedMatrix::packed_bytes(kind, rows, cols).unwrap_or(u64::MAX)
+            }
+            None => 4 * spec.len() as u64,
+        });
+        Ok(bytes.fold(0, u64::saturating_add))
+    }
+
+    /// Bytes of all tensors: what a token reads at most, and what they take in memory.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |tensor: &Held| match tensor {
+            Held::Floats(floats) => 4 * floats.len() as u64,
+            Held::Packed(matrix) => matrix.bytes().len() as u64,
+        };
+        self.tensors.iter().map(bytes).sum()
+    }
+
+    /// The bytes of each tensor, in the order of the table: to tell models apart.
+    pub fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        self.tensors.iter().map(|tensor| match tensor {
+            Held::Floats(floats) => bytemuck::cast_slice(floats),
+            Held::Packed(matrix) => matrix.bytes(),
+        })
+    }
+}
