@@ -13,8 +13,7 @@
 //! ```
 
 use foretoken::generate::{Generator, Options, Sampling};
-use foretoken::kernels::IGNORE_INDEX;
-use foretoken::model::{Arena, Batch, Pass};
+use foretoken::model::decode_scored;
 use foretoken::{Gpt, open};
 use std::error::Error;
 use std::io::Write;
@@ -50,15 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn logits(gpt: &Gpt, ids: &[u32]) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
     let (model, t) = (gpt.model(), ids.len().min(gpt.model().dims().n_positions));
     let v = model.dims().vocab_size;
-    let mut arena = Arena::new(model.activations(1, t, Pass::Score))?;
-    let batch = Batch {
-        b: 1,
-        t,
-        ids: &ids[..t],
-        targets: &vec![IGNORE_INDEX; t],
-    };
-    let mut logits = vec![0.0; t * v];
-    model.logits(gpt.pool(), gpt.weights(), &mut arena, &batch, &mut logits);
+    let mut state = model.decode_state(t, gpt.weights().cache_type())?;
+    let mut logits = Vec::with_capacity(t * v);
+    decode_scored(model, gpt.pool(), gpt.weights(), &mut state, &ids[..t], |_, rows| {
+        logits.extend_from_slice(rows);
+    });
     Ok(logits.chunks(v).map(<[f32]>::to_vec).collect())
 }
 

@@ -6,8 +6,8 @@ use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
-use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, human_bytes, load, registry, sizes};
+use foretoken_kernels::{Buffer, CacheType, PackedType, Pool};
+use foretoken_model::{Model, PackedWeights, Source, Weights, human_bytes, load, registry};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -25,12 +25,19 @@ const OPENED: [&str; 6] = [
     "merges.txt",
 ];
 
+/// Weights in one of their two forms.
+#[derive(Debug)]
+enum Held {
+    Arena(Buffer),
+    Packed(PackedWeights),
+}
+
 /// An opened model.
 #[derive(Debug)]
 pub struct Gpt {
     path: PathBuf,
     model: Box<dyn Model>,
-    weights: Buffer,
+    weights: Held,
     tokenizer: Tokenizer,
     pool: Pool,
 }
@@ -49,6 +56,15 @@ pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
+    open_as(path, pool, None)
+}
+
+/// [`open_with`], every matrix rounded to `quantize` as it is opened. Without it weights are what the file has: f32 as f32, and
+/// what has fewer bits in the form that generation reads fastest.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>) -> Result<Gpt, Error> {
     let dir = locate(path.as_ref())?;
     if dir.join(MANIFEST).exists() {
         durable::verify_files(&dir, &OPENED)?;
@@ -63,8 +79,19 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
             model: vocab_size,
         });
     }
-    check_memory(&dir, &*model, &pool)?;
-    let weights = load(model.params(), &safetensors::open_model_dir(&dir)?)?;
+    let files = safetensors::open_model_dir(&dir)?;
+    let source = Source::Safetensors(&files);
+    let weights = match quantize.is_none() && source.is_f32(&*model)? {
+        true => {
+            check_memory(&dir, &*model, &pool, 4 * model.params().floats() as u64, CacheType::F32)?;
+            Held::Arena(load(model.params(), &files)?)
+        }
+        false => {
+            let bytes = PackedWeights::planned_bytes(&*model, source, quantize)?;
+            check_memory(&dir, &*model, &pool, bytes, CacheType::F16)?;
+            Held::Packed(PackedWeights::new(&*model, &pool, source, quantize)?)
+        }
+    };
     Ok(Gpt {
         path: dir,
         model,
@@ -76,13 +103,16 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
 
 /// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
 /// pages can be dropped.
-fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool) -> Result<(), Error> {
-    let options = sizes::Options {
-        threads: pool.threads(),
-        ..Default::default()
-    };
-    let context = model.dims().n_positions;
-    let needed = sizes::report(model, 1, context, &options)?.generation.bytes;
+fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool, weights: u64, kind: CacheType) -> Result<(), Error> {
+    let dims = model.dims();
+    let context = dims.n_positions;
+    let plan = model.decode_plan(context, kind);
+    let scratch = plan.scratch.shared + plan.scratch.a_thread * pool.threads();
+    let logits = dims.vocab_size;
+    let needed = weights
+        .saturating_add(plan.cache_bytes())
+        .saturating_add(plan.work.bytes())
+        .saturating_add(4 * (scratch + logits) as u64);
     match available_memory() {
         Some(available) if available < needed => Err(Error::Memory {
             path: dir.to_owned(),
@@ -123,9 +153,20 @@ impl Gpt {
         &*self.model
     }
 
-    /// The weights, an arena of the model's parameters.
-    pub fn weights(&self) -> &[f32] {
-        &self.weights
+    /// The weights.
+    pub fn weights(&self) -> Weights<'_> {
+        match &self.weights {
+            Held::Arena(arena) => arena.into(),
+            Held::Packed(packed) => packed.into(),
+        }
+    }
+
+    /// Bytes of the weights in memory.
+    pub fn weight_bytes(&self) -> u64 {
+        match &self.weights {
+            Held::Arena(arena) => 4 * arena.len() as u64,
+            Held::Packed(packed) => packed.bytes(),
+        }
     }
 
     /// The tokeniser.
@@ -170,7 +211,7 @@ impl Gpt {
     /// # Errors
     /// No memory.
     pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
-        Writer::new((&*self.model, &self.weights), &self.tokenizer, &self.pool, prompt)
+        Writer::new((&*self.model, self.weights()), &self.tokenizer, &self.pool, prompt)
     }
 }
 

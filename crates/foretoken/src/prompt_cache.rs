@@ -9,7 +9,7 @@ use foretoken_formats::durable::{check_space, write_file};
 use foretoken_formats::safetensors::{Safetensors, Tensor, encoded_len, write};
 use foretoken_generate::PromptCache;
 use foretoken_kernels::Isa;
-use foretoken_model::KeyValues;
+use foretoken_model::{KeyValues, Weights};
 use foretoken_text::Fingerprint;
 use std::path::Path;
 
@@ -34,12 +34,23 @@ pub(crate) fn fingerprint(gpt: &Gpt) -> String {
     let parts = [
         gpt.model().config().to_string(),
         gpt.tokenizer().fingerprint().to_string(),
-        Fingerprint::of(bytemuck::cast_slice(gpt.weights())).to_string(),
+        weights(gpt.weights()),
         // The two vector sets give the same bits; without fused multiplication others come out.
         (gpt.pool().isa() == Isa::Portable).to_string(),
         env!("CARGO_PKG_VERSION").to_owned(),
     ];
     Fingerprint::of(parts.join("\n").as_bytes()).to_string()
+}
+
+/// A sum over the weights as generation reads them.
+fn weights(weights: Weights<'_>) -> String {
+    match weights {
+        Weights::Arena(arena) => Fingerprint::of(bytemuck::cast_slice(arena)).to_string(),
+        Weights::Packed(packed) => {
+            let sums: Vec<String> = packed.contents().map(|part| Fingerprint::of(part).to_string()).collect();
+            Fingerprint::of(sums.join("\n").as_bytes()).to_string()
+        }
+    }
 }
 
 /// What is in `path`; `shape` gives the sizes of keys and values of T tokens, `vocab_size` those of the logits.

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::gpt::Gpt;
-use foretoken_model::{Arena, Batch, Pass};
+use foretoken_kernels::softmax_weights;
+use foretoken_model::decode_scored;
 
 /// One token of a scored text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,21 +61,19 @@ impl Gpt {
         let model = self.model();
         let window = model.dims().n_positions;
         let mut losses = vec![0.0; count];
-        let mut arena: Option<(usize, Arena)> = None;
+        let mut state = model.decode_state(window.min(count), self.weights().cache_type())?;
+        let mut weights = vec![0.0; model.dims().vocab_size];
         for (piece, losses) in losses.chunks_mut(window).enumerate() {
             let (start, t) = (piece * window, losses.len());
-            let targets: Vec<i32> = ids[start + 1..=start + t].iter().map(|&id| id as i32).collect();
-            let batch = Batch {
-                b: 1,
-                t,
-                ids: &ids[start..start + t],
-                targets: &targets,
-            };
-            let arena = match &mut arena {
-                Some((planned, arena)) if *planned == t => arena,
-                slot => &mut slot.insert((t, Arena::new(model.activations(1, t, Pass::Score))?)).1,
-            };
-            model.losses(self.pool(), self.weights(), arena, &batch, losses);
+            state.truncate(0);
+            let (seen, targets) = (&ids[start..start + t], &ids[start + 1..=start + t]);
+            decode_scored(model, self.pool(), self.weights(), &mut state, seen, |first, logits| {
+                let rows = logits.chunks_exact(weights.len()).zip(&targets[first..]);
+                for ((logits, &target), loss) in rows.zip(&mut losses[first..]) {
+                    let (max, sum) = softmax_weights(self.pool(), &mut weights, logits, 1.0);
+                    *loss = max + sum.ln() - logits[target as usize];
+                }
+            });
         }
         let tokens = ids[1..]
             .iter()

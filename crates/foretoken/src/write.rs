@@ -8,7 +8,7 @@ use crate::stop::StopStrings;
 use foretoken_formats::memory::available_memory;
 use foretoken_generate::{Beam, BeamOptions, Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
-use foretoken_model::{Model, human_bytes};
+use foretoken_model::{Model, Weights, human_bytes};
 use foretoken_text::Tokenizer;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ pub struct BeamText {
 /// # Errors
 /// As [`Writer::write`].
 pub fn write(
-    model: (&dyn Model, &[f32]),
+    model: (&dyn Model, Weights<'_>),
     tokenizer: &Tokenizer,
     pool: &Pool,
     prompt: &str,
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// No memory.
     pub fn new(
-        (model, weights): (&'a dyn Model, &'a [f32]),
+        (model, weights): (&'a dyn Model, Weights<'a>),
         tokenizer: &'a Tokenizer,
         pool: &'a Pool,
         prompt: &str,

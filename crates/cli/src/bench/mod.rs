@@ -8,7 +8,7 @@ use crate::profile_table::{self, byte_rate, duration, flop_rate, threads, whole_
 use crate::terminal::grouped;
 use clap::{Args, ValueEnum};
 use foretoken::bench;
-use foretoken::kernels::{Limits, Pool};
+use foretoken::kernels::{Limits, PackedType, Pool};
 use foretoken::model::registry::{PRESETS, Preset};
 use foretoken::model::{Model, gpt2, human_bytes, init, sizes};
 use out::{Out, kernel_head};
@@ -56,6 +56,9 @@ pub(crate) struct Bench {
     /// Training steps; the first is not counted
     #[arg(long, default_value_t = 4, value_name = "N")]
     steps: usize,
+    /// Types of the weights that decode, in turn
+    #[arg(long, value_delimiter = ',', default_value = "f32,f16,q8_0,q4_0", value_name = "TYPE")]
+    dtype: Vec<Dtype>,
     /// Runs of a kernel at least, and rounds of decoding
     #[arg(long, default_value_t = 5, value_name = "N")]
     repeat: usize,
@@ -87,6 +90,34 @@ enum Section {
     Train,
     /// Reading a prompt and writing after it
     Decode,
+}
+
+/// Types of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(non_camel_case_types)] // the field's names
+enum Dtype {
+    F32,
+    F16,
+    BF16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+}
+
+impl From<Dtype> for Option<PackedType> {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => None,
+            Dtype::F16 => Some(PackedType::F16),
+            Dtype::BF16 => Some(PackedType::BF16),
+            Dtype::Q8_0 => Some(PackedType::Q8_0),
+            Dtype::Q4_0 => Some(PackedType::Q4_0),
+            Dtype::Q4_1 => Some(PackedType::Q4_1),
+        }
+    }
 }
 
 /// What can be measured against.
@@ -169,7 +200,9 @@ impl Bench {
             self.train(model, t, pool, &limits, out)?;
         }
         if wanted(Section::Decode) {
-            self.decode(model, pool, &limits, out)?;
+            for &kind in &self.dtype {
+                self.decode(model, kind, pool, &limits, out)?;
+            }
         }
         out.end();
         Ok(())
@@ -218,10 +251,11 @@ impl Bench {
         out.json(pool, || profile_table::json("train", &report.profile, limits, pool))
     }
 
-    fn decode(&self, model: &gpt2::Gpt2, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
-        out.heading("decode")?;
+    fn decode(&self, model: &gpt2::Gpt2, kind: Dtype, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        out.heading(&format!("decode, {kind:?}"))?;
+        let kind = kind.into();
         let weights = || Ok(init(model.params(), SEED)?);
-        let report = bench::decode(pool, model, weights, self.repeat, &mut |event| out.event(pool, event))?;
+        let report = bench::decode(pool, model, weights, kind, self.repeat, &mut |event| out.event(pool, event))?;
         let bytes_per_s = report.bytes_a_token * report.decode_tokens_per_s;
         let share = bytes_per_s / limits.bytes_per_s;
         out.text(&format!(

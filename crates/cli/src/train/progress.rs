@@ -193,7 +193,7 @@ impl Progress {
         };
         let mut text = String::new();
         let written = write(
-            (&*trainer.model, &trainer.weights),
+            (&*trainer.model, (&trainer.weights).into()),
             tokenizer,
             pool,
             "",

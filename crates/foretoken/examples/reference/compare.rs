@@ -2,8 +2,8 @@
 
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{Safetensors, open_model_dir};
-use foretoken_kernels::{IGNORE_INDEX, Pool};
-use foretoken_model::{Arena, Batch, Model, OptimizerKind, Pass, Recompute, StateDtype, load, registry};
+use foretoken_kernels::{CacheType, IGNORE_INDEX, Pool};
+use foretoken_model::{Arena, Batch, Model, OptimizerKind, Pass, Recompute, StateDtype, decode, load, registry};
 use foretoken_train::{Hyperparameters, Optimizer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -141,12 +141,12 @@ impl Reference {
     }
 
     fn greedy(&self, weights: &[f32], greedy: &Greedy) -> Result<bool, Error> {
-        let mut state = self.model.decode_state(self.model.dims().n_positions)?;
+        let mut state = self.model.decode_state(self.model.dims().n_positions, CacheType::F32)?;
         let mut logits = vec![0.0f32; self.model.dims().vocab_size];
         let (mut seen, mut next) = (0, greedy.prompt);
         while next < greedy.tokens.len() {
-            self.model
-                .decode(&self.pool, weights, &mut state, &greedy.tokens[seen..next], &mut logits);
+            let ids = &greedy.tokens[seen..next];
+            decode(&*self.model, &self.pool, weights, &mut state, ids, &mut logits);
             let best = (0..logits.len())
                 .max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
                 .expect("a vocabulary");

@@ -3,8 +3,8 @@
 use super::{Event, fits, median};
 use crate::error::Error;
 use foretoken_generate::{Generator, Options, Sampling};
-use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, sizes};
+use foretoken_kernels::{Buffer, PackedType, Pool};
+use foretoken_model::{Model, PackedWeights, Source, Weights, sizes};
 use foretoken_train::StepProfile;
 use std::time::Instant;
 
@@ -41,6 +41,7 @@ pub fn decode(
     pool: &Pool,
     model: &dyn Model,
     weights: impl FnOnce() -> Result<Buffer, Error>,
+    kind: Option<PackedType>,
     rounds: usize,
     listen: &mut dyn FnMut(Event<'_>),
 ) -> Result<DecodeReport, Error> {
@@ -52,8 +53,14 @@ pub fn decode(
         ..Default::default()
     };
     let needed = sizes::report(model, 1, dims.n_positions, &options)?.generation.bytes;
-    fits("the decode benchmark", needed)?;
-    let weights = weights()?;
+    fits("the decode benchmark", 2 * needed)?;
+    let arena = weights()?;
+    let packed = kind.map(|kind| PackedWeights::new(model, pool, Source::Arena(&arena), Some(kind)));
+    let packed = packed.transpose()?;
+    let weights: Weights<'_> = match &packed {
+        Some(packed) => packed.into(),
+        None => (&arena).into(),
+    };
     let (prompt, tokens) = (MOST.0.min(dims.n_positions / 2), MOST.1.min(dims.n_positions / 2 - 1));
     let ids: Vec<u32> = (0..prompt).map(|i| (i * 7919 % dims.vocab_size) as u32).collect();
     let options = Options {
@@ -64,7 +71,7 @@ pub fn decode(
         vocab_size: usize::MAX,
         speculate: 0,
     };
-    let mut generator = Generator::new(model, pool, &weights)?;
+    let mut generator = Generator::new(model, pool, weights)?;
     let (mut profile, mut prefill, mut decode) = (StepProfile::default(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         let begun = Instant::now();
@@ -91,14 +98,16 @@ pub fn decode(
     }
     profile.steps *= tokens as u64;
     // Of the positions a token reads one row.
-    let read = model.params().count() - ((dims.n_positions - 1) * dims.n_embd) as u64;
-    let cached = 2.0 * (dims.n_layer * dims.n_embd) as f64 * (prompt as f64 + (tokens + 1) as f64 / 2.0);
+    let all = packed.as_ref().map_or(4 * model.params().count(), PackedWeights::bytes);
+    let read = all - 4 * ((dims.n_positions - 1) * dims.n_embd) as u64;
+    let number = weights.cache_type().bytes() as f64;
+    let cached = 2.0 * number * (dims.n_layer * dims.n_embd) as f64 * (prompt as f64 + (tokens + 1) as f64 / 2.0);
     Ok(DecodeReport {
         prompt_tokens: prompt,
         tokens,
         prefill_tokens_per_s: median(&prefill),
         decode_tokens_per_s: median(&decode),
-        bytes_a_token: 4.0 * (read as f64 + cached),
+        bytes_a_token: read as f64 + cached,
         profile,
     })
 }
@@ -117,7 +126,7 @@ mod tests {
         let model = registry::from_config(&config).unwrap();
         let (pool, weights) = (Pool::new(2).unwrap(), || Ok(init(model.params(), 1)?));
         let mut rounds = Vec::new();
-        let report = decode(&pool, &*model, weights, 2, &mut |event| {
+        let report = decode(&pool, &*model, weights, None, 2, &mut |event| {
             if let Event::Round { round, .. } = event {
                 rounds.push(round);
             }
