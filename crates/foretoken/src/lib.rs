@@ -30,7 +30,7 @@ mod stop;
 mod write;
 
 pub use error::Error;
-pub use gpt::{Gpt, open, open_tokenizer, open_as, open_with};
+pub use gpt::{Gpt, open, open_as, open_tokenizer, open_with};
 pub use grammar::Grammar;
 pub use locate::{is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};

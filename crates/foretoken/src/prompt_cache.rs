@@ -47,7 +47,10 @@ fn weights(weights: Weights<'_>) -> String {
     match weights {
         Weights::Arena(arena) => Fingerprint::of(bytemuck::cast_slice(arena)).to_string(),
         Weights::Packed(packed) => {
-            let sums: Vec<String> = packed.contents().map(|part| Fingerprint::of(part).to_string()).collect();
+            let sums: Vec<String> = packed
+                .contents()
+                .map(|part| Fingerprint::of(part).to_string())
+                .collect();
             Fingerprint::of(sums.join("\n").as_bytes()).to_string()
         }
     }

@@ -31,7 +31,12 @@ impl Random {
     }
 
     fn write(&self, grammar: Grammar, seed: u64, max_tokens: usize) -> Result<(String, Text), foretoken::Error> {
-        let mut writer = Writer::new((&*self.model, (&self.weights).into()), &self.tokenizer, &self.pool, "답: ")?;
+        let mut writer = Writer::new(
+            (&*self.model, (&self.weights).into()),
+            &self.tokenizer,
+            &self.pool,
+            "답: ",
+        )?;
         let options = GenerateOptions {
             sampling: Sampling::default(),
             seed,

@@ -57,7 +57,12 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 4, value_name = "N")]
     steps: usize,
     /// Types of the weights that decode, in turn
-    #[arg(long, value_delimiter = ',', default_value = "f32,f16,q8_0,q4_0", value_name = "TYPE")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "f32,f16,q8_0,q4_0",
+        value_name = "TYPE"
+    )]
     dtype: Vec<Dtype>,
     /// Runs of a kernel at least, and rounds of decoding
     #[arg(long, default_value_t = 5, value_name = "N")]
@@ -251,11 +256,20 @@ impl Bench {
         out.json(pool, || profile_table::json("train", &report.profile, limits, pool))
     }
 
-    fn decode(&self, model: &gpt2::Gpt2, kind: Dtype, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+    fn decode(
+        &self,
+        model: &gpt2::Gpt2,
+        kind: Dtype,
+        pool: &Pool,
+        limits: &Limits,
+        out: &mut Out,
+    ) -> anyhow::Result<()> {
         out.heading(&format!("decode, {kind:?}"))?;
         let kind = kind.into();
         let weights = || Ok(init(model.params(), SEED)?);
-        let report = bench::decode(pool, model, weights, kind, self.repeat, &mut |event| out.event(pool, event))?;
+        let report = bench::decode(pool, model, weights, kind, self.repeat, &mut |event| {
+            out.event(pool, event)
+        })?;
         let bytes_per_s = report.bytes_a_token * report.decode_tokens_per_s;
         let share = bytes_per_s / limits.bytes_per_s;
         out.text(&format!(

@@ -1,13 +1,13 @@
-//! Activations as signed bytes.
+//! Activations as whole numbers of 8 bits.
 
 use super::BLOCK;
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, load, simd_fn, store};
+use crate::simd::{LANES, Simd, load, simd_fn, store};
 
 /// Rows of x, quantised 32 columns at a time: x is about `scale * q`, q from -127 to 127.
 #[derive(Clone, Copy)]
 pub(crate) struct Quantised<'a> {
-    /// (M,K), four bytes a float.
+    /// (M,K): four signed bytes in the bits of a float, or two numbers of 16 bits where [`Quantised::wide`].
     pub(crate) q: &'a [f32],
     /// (M,K/32)
     pub(crate) scale: &'a [f32],
@@ -21,15 +21,20 @@ pub(crate) struct Quantised<'a> {
 const ROWS: usize = 8;
 
 /// Floats of scratch memory for M rows of K columns.
-pub(crate) fn scratch(m: usize, k: usize) -> usize {
-    m * (k / 4 + 2 * (k / BLOCK))
+pub(crate) fn scratch(m: usize, k: usize, wide: bool) -> usize {
+    m * (k / numbers(wide) + 2 * (k / BLOCK))
+}
+
+/// Numbers in the bits of a float.
+const fn numbers(wide: bool) -> usize {
+    if wide { 2 } else { 4 }
 }
 
 /// Quantises x (M,K) into `scratch`. The error of an element is at most half a scale, `max |x| / 254` of its block. A block
 /// with a number that is not finite gets a scale that is not.
-pub(crate) fn quantise<'a>(pool: &Pool, scratch: &'a mut [f32], x: &[f32], k: usize) -> Quantised<'a> {
-    let (m, blocks) = (x.len() / k, k / BLOCK);
-    let (q, rest) = scratch.split_at_mut(m * k / 4);
+pub(crate) fn quantise<'a>(pool: &Pool, scratch: &'a mut [f32], x: &[f32], k: usize, wide: bool) -> Quantised<'a> {
+    let (m, blocks, row) = (x.len() / k, k / BLOCK, k / numbers(wide));
+    let (q, rest) = scratch.split_at_mut(m * row);
     let (scale, sum) = rest.split_at_mut(m * blocks);
     let (qs, scales, sums) = (Shards::new(q), Shards::new(scale), Shards::new(sum));
     pool.run(m.div_ceil(ROWS), |task| {
@@ -37,42 +42,58 @@ pub(crate) fn quantise<'a>(pool: &Pool, scratch: &'a mut [f32], x: &[f32], k: us
         // SAFETY: these rows are this task's.
         let (q, scale, sum) = unsafe {
             (
-                qs.range(first * k / 4, end * k / 4),
+                qs.range(first * row, end * row),
                 scales.range(first * blocks, end * blocks),
                 sums.range(first * blocks, end * blocks),
             )
         };
-        blocks_of(pool.isa(), q, scale, sum, &x[first * k..end * k]);
+        match wide {
+            true => blocks_of_pairs(pool.isa(), q, scale, sum, &x[first * k..end * k]),
+            false => blocks_of_quads(pool.isa(), q, scale, sum, &x[first * k..end * k]),
+        }
     });
     Quantised { q, scale, sum, blocks }
 }
 
 simd_fn! {
-    fn blocks_of[S](q: &mut [f32], scale: &mut [f32], sum: &mut [f32], x: &[f32]) {
-        for (b, x) in x.chunks_exact(BLOCK).enumerate() {
-            let (low, high) = (load::<S>(x), load::<S>(&x[LANES..]));
-            let minus = |v| S::sub(S::splat(0.0), v);
-            let most = S::max_lane(S::max(S::max(low, minus(low)), S::max(high, minus(high))));
-            let total = S::sum(S::add(low, high));
-            // A maximum may pass over what is not a number; a sum does not.
-            let most = if total.is_finite() { most } else { f32::NAN };
-            let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-            scale[b] = most / 127.0;
-            let inverse = S::splat(inverse);
-            let rounded = [S::round(S::mul(low, inverse)), S::round(S::mul(high, inverse))];
-            sum[b] = S::sum(S::add(rounded[0], rounded[1]));
-            // With 1.5 * 2^23 added, the lowest byte of a float's bits is the whole number it holds.
-            let mut bits = [0.0; BLOCK];
-            for (bits, rounded) in bits.chunks_exact_mut(LANES).zip(rounded) {
-                store::<S>(bits, S::add(rounded, S::splat(12_582_912.0)));
+    fn blocks_of_quads[S](q: &mut [f32], scale: &mut [f32], sum: &mut [f32], x: &[f32]) {
+        blocks_of::<S, 4>(q, scale, sum, x);
+    }
+}
+
+simd_fn! {
+    fn blocks_of_pairs[S](q: &mut [f32], scale: &mut [f32], sum: &mut [f32], x: &[f32]) {
+        blocks_of::<S, 2>(q, scale, sum, x);
+    }
+}
+
+/// `N` numbers in the bits of a float.
+#[inline(always)]
+fn blocks_of<S: Simd, const N: usize>(q: &mut [f32], scale: &mut [f32], sum: &mut [f32], x: &[f32]) {
+    for (b, x) in x.chunks_exact(BLOCK).enumerate() {
+        let (low, high) = (load::<S>(x), load::<S>(&x[LANES..]));
+        let minus = |v| S::sub(S::splat(0.0), v);
+        let most = S::max_lane(S::max(S::max(low, minus(low)), S::max(high, minus(high))));
+        let total = S::sum(S::add(low, high));
+        // A maximum may pass over what is not a number; a sum does not.
+        let most = if total.is_finite() { most } else { f32::NAN };
+        let inverse = S::splat(if most > 0.0 { 127.0 / most } else { 0.0 });
+        scale[b] = most / 127.0;
+        let rounded = [S::round(S::mul(low, inverse)), S::round(S::mul(high, inverse))];
+        sum[b] = S::sum(S::add(rounded[0], rounded[1]));
+        // With 1.5 * 2^23 added, the lower half of a float's bits is the whole number it holds.
+        let mut bits = [0.0; BLOCK];
+        for (bits, rounded) in bits.chunks_exact_mut(LANES).zip(rounded) {
+            store::<S>(bits, S::add(rounded, S::splat(12_582_912.0)));
+        }
+        let q = &mut q[b * BLOCK / N..(b + 1) * BLOCK / N];
+        for (q, bits) in q.iter_mut().zip(bits.chunks_exact(N)) {
+            let mask = if N == 2 { 0xFFFF } else { 0xFF };
+            let mut word = 0;
+            for (i, bits) in bits.iter().enumerate() {
+                word |= (bits.to_bits() & mask) << (32 / N * i);
             }
-            let mut bytes = [0; BLOCK];
-            for (byte, bits) in bytes.iter_mut().zip(&bits) {
-                *byte = bits.to_bits() as u8;
-            }
-            for (q, bytes) in q[b * BLOCK / 4..].iter_mut().zip(bytes.chunks_exact(4)) {
-                *q = f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-            }
+            *q = f32::from_bits(word);
         }
     }
 }

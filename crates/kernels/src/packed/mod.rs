@@ -7,13 +7,13 @@
 //! | | a panel, step after step |
 //! |---|---|
 //! | F32, F16, BF16 | one number of each row |
-//! | Q8_0 | 32 columns: sixteen scales in binary16, then eight times four signed bytes of each row |
+//! | Q8_0 | 32 columns: sixteen scales in binary16, then sixteen times two signed bytes of each row |
 //! | Q4_0 | 32 columns: sixteen scales, then four times four bytes of each row: columns 4 j to 4 j + 3 in their lower halves, 16 + 4 j to 19 + 4 j in the upper ones |
 //! | Q4_1 | the same with sixteen smallest values behind the scales |
 //!
 //! Blocks and values are ggml's (`ggml-common.h` of llama.cpp): d q, d (q - 8) and d q + m.
 //!
-//! **Activations** meet quantised weights as signed bytes, quantised a row and 32 columns at a time with a scale in f32, so
+//! **Activations** meet quantised weights as whole numbers of 8 bits, quantised a row and 32 columns at a time with a scale in f32, so
 //! that products are whole numbers: exact, in any order. They meet floats and halves as f32. Either way **a row of y is the same bits
 //! whatever rows are computed with it**: a sequence writes the same text alone and in a batch.
 
@@ -86,6 +86,15 @@ impl PackedType {
             PackedType::F32 | PackedType::F16 | PackedType::BF16 => 0,
             PackedType::Q8_0 | PackedType::Q4_0 => 2,
             PackedType::Q4_1 => 4,
+        }
+    }
+
+    /// Bytes of a row that lie together: what meets one lane.
+    const fn unit(self) -> usize {
+        match self {
+            PackedType::F32 => 4,
+            PackedType::F16 | PackedType::BF16 | PackedType::Q8_0 => 2,
+            PackedType::Q4_0 | PackedType::Q4_1 => 4,
         }
     }
 
@@ -226,12 +235,13 @@ impl PackedMatrix {
                 for (b, out) in out.chunks_exact_mut(BLOCK).enumerate() {
                     let start = b * block;
                     let scale = number(start + 2 * lane);
-                    let quad = |j: usize| start + head + 64 * j + 4 * lane;
+                    let unit = self.kind.unit();
+                    let byte = |i: usize| bytes[start + head + (i / unit * LANES + lane) * unit + i % unit];
                     for (c, out) in out.iter_mut().enumerate() {
                         *out = match self.kind {
-                            PackedType::Q8_0 => scale * f32::from(bytes[quad(c / 4) + c % 4] as i8),
+                            PackedType::Q8_0 => scale * f32::from(byte(c) as i8),
                             _ => {
-                                let byte = bytes[quad(c % 16 / 4) + c % 4];
+                                let byte = byte(c % 16);
                                 let q = f32::from(if c < 16 { byte & 15 } else { byte >> 4 });
                                 match self.kind {
                                     PackedType::Q4_0 => scale * (q - 8.0),
@@ -254,7 +264,7 @@ impl std::fmt::Debug for PackedMatrix {
 
 /// A panel from up to sixteen rows of blocks.
 fn interleave(kind: PackedType, panel: &mut [u8], lines: &[u8], row: usize) {
-    let (head, block) = (kind.head(), kind.block().1);
+    let (head, unit, block) = (kind.head(), kind.unit(), kind.block().1);
     for (lane, line) in lines.chunks_exact(row).enumerate() {
         if !kind.quantised() {
             for (to, from) in panel.chunks_exact_mut(LANES * block).zip(line.chunks_exact(block)) {
@@ -267,9 +277,9 @@ fn interleave(kind: PackedType, panel: &mut [u8], lines: &[u8], row: usize) {
                 let at = 2 * (i * LANES + lane);
                 to[at..at + 2].copy_from_slice(from);
             }
-            let quads = to[LANES * head..].chunks_exact_mut(4 * LANES);
-            for (to, from) in quads.zip(from[head..].chunks_exact(4)) {
-                to[4 * lane..4 * lane + 4].copy_from_slice(from);
+            let units = to[LANES * head..].chunks_exact_mut(unit * LANES);
+            for (to, from) in units.zip(from[head..].chunks_exact(unit)) {
+                to[unit * lane..unit * (lane + 1)].copy_from_slice(from);
             }
         }
     }

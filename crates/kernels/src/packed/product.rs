@@ -54,7 +54,7 @@ pub fn linear_packed_columns(pool: &Pool, y: &mut [f32], (first, width): (usize,
 /// Floats that y = x Wᵀ of M rows takes beside them; they lie in a buffer of the [`Pool`].
 pub fn linear_packed_scratch(m: usize, w: &PackedMatrix) -> usize {
     match w.kind().quantised() {
-        true => activations::scratch(m, w.cols()),
+        true => activations::scratch(m, w.cols(), w.kind() == PackedType::Q8_0),
         false => 0,
     }
 }
@@ -99,16 +99,16 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
     let range = |task: usize| task * PANELS..panels.min((task + 1) * PANELS);
     if w.kind().quantised() {
         let mut sums = pool.partial_sums();
-        let scratch = sums.at_least(activations::scratch(m, k));
-        let x = quantise(pool, scratch, x, k);
+        let wide = w.kind() == PackedType::Q8_0;
+        let scratch = sums.at_least(activations::scratch(m, k, wide));
+        let x = quantise(pool, scratch, x, k, wide);
         pool.run(tasks, |task| {
-            for panel in range(task) {
-                let bytes = &w.bytes()[panel * w.panel()..(panel + 1) * w.panel()];
-                match w.kind() {
-                    PackedType::Q8_0 => quantised_panel_q8_0(pool.isa(), &out, panel, bytes, &x, m),
-                    PackedType::Q4_0 => quantised_panel_q4_0(pool.isa(), &out, panel, bytes, &x, m),
-                    _ => quantised_panel_q4_1(pool.isa(), &out, panel, bytes, &x, m),
-                }
+            let panels = range(task);
+            let bytes = &w.bytes()[panels.start * w.panel()..panels.end * w.panel()];
+            match w.kind() {
+                PackedType::Q8_0 => panels_q8_0(pool.isa(), &out, panels.start, bytes, &x, m),
+                PackedType::Q4_0 => panels_q4_0(pool.isa(), &out, panels.start, bytes, &x, m),
+                _ => panels_q4_1(pool.isa(), &out, panels.start, bytes, &x, m),
             }
         });
     } else {
@@ -183,27 +183,52 @@ const Q8_0: u8 = 0;
 const Q4_0: u8 = 1;
 const Q4_1: u8 = 2;
 
-macro_rules! quantised_panel {
-    ($name:ident, $kind:ident) => {
+macro_rules! quantised_panels {
+    ($name:ident, $kind:ident, $size:literal) => {
         simd_fn! {
             fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &Quantised<'_>, m: usize) {
-                each_tile!(0, m, quantised_tile, S, $kind, [1 2 3 4], |row| (out, panel, bytes, x, row));
+                let size = x.blocks * LANES * $size;
+                if m == 1 && bytes.len() == PANELS * size {
+                    return quantised_tile::<S, 1, PANELS, $kind>(out, panel, bytes, x, 0, m);
+                }
+                for (p, bytes) in bytes.chunks_exact(size).enumerate() {
+                    each_tile!(0, m, quantised_tile_of_one, S, $kind, [1 2 3 4], |row| (out, panel + p, bytes, x, row, m));
+                }
             }
         }
     };
 }
-quantised_panel!(quantised_panel_q8_0, Q8_0);
-quantised_panel!(quantised_panel_q4_0, Q4_0);
-quantised_panel!(quantised_panel_q4_1, Q4_1);
+quantised_panels!(panels_q8_0, Q8_0, 34);
+quantised_panels!(panels_q4_0, Q4_0, 18);
+quantised_panels!(panels_q4_1, Q4_1, 20);
 
-/// A panel and `R` rows from `first` on. In every block: whole sums of sixteen columns, then `sum += scales * whole`.
 #[inline(always)]
-fn quantised_tile<S: Simd, const R: usize, const KIND: u8>(
+fn quantised_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
     out: &Output<'_>,
     panel: usize,
     bytes: &[u8],
     x: &Quantised<'_>,
     first: usize,
+    m: usize,
+) {
+    quantised_tile::<S, R, 1, KIND>(out, panel, bytes, x, first, m);
+}
+
+/// Vectors that are fetched while a block is computed with.
+const AHEAD: usize = 8;
+
+/// `P` panels and `R` rows of M from `first` on. In every block: whole sums of sixteen columns, then `sums += scales * whole`.
+///
+/// A single row takes several panels: their streams from memory overlap, and asking for lines ahead loses. With more rows, the
+/// last tile asks for the next panel while it computes.
+#[inline(always)]
+fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
+    out: &Output<'_>,
+    panel: usize,
+    bytes: &[u8],
+    x: &Quantised<'_>,
+    first: usize,
+    m: usize,
 ) {
     let blocks = x.blocks;
     let block_bytes = LANES
@@ -214,62 +239,83 @@ fn quantised_tile<S: Simd, const R: usize, const KIND: u8>(
         } else {
             20
         };
+    let words = BLOCK / if KIND == Q8_0 { 2 } else { 4 };
     assert!(
-        bytes.len() == blocks * block_bytes && x.q.len() >= (first + R) * blocks * (BLOCK / 4),
-        "a panel of {blocks} blocks and {R} rows from {first} on"
+        bytes.len() == P * blocks * block_bytes
+            && x.q.len() >= (first + R) * blocks * words
+            && x.scale.len() >= (first + R) * blocks
+            && x.sum.len() == x.scale.len(),
+        "{P} panels of {blocks} blocks and {R} rows from {first} on"
     );
-    let mut sums = [S::splat(0.0); R];
+    // A number of steps that the compiler does not know: unrolled, it moved what all steps load onto the stack.
+    let steps = std::hint::black_box(if KIND == Q8_0 { 16 } else { 4 });
+    let mut sums = [[S::splat(0.0); P]; R];
     for b in 0..blocks {
-        // SAFETY: every load below lies in block `b` of the panel or of a row, and the assertion covers both.
+        // SAFETY: every load below lies in block `b` of a panel or of a row, and the assertion covers both.
         unsafe {
-            let head = bytes.as_ptr().add(b * block_bytes);
-            let scales = S::load_f16(head.cast());
-            // Four bytes of row r of x, from column 4 j of the block on, in every lane.
-            let quad = |r: usize, j: usize| {
-                let at = ((first + r) * blocks + b) * (BLOCK / 4) + j;
-                S::splat_bytes(x.q.as_ptr().add(at).cast::<i32>().read())
+            let head = |p: usize| bytes.as_ptr().add((p * blocks + b) * block_bytes);
+            if P == 1 && first + R == m {
+                S::prefetch::<AHEAD>(head(0).wrapping_add(bytes.len()).cast());
+            }
+            let word = |r: usize, j: usize| {
+                let at = ((first + r) * blocks + b) * words + j;
+                x.q.as_ptr().add(at).cast::<i32>().read()
             };
-            let mut whole = [S::no_ints(); R];
+            let mut whole = [[S::no_ints(); P]; R];
             if KIND == Q8_0 {
-                for j in 0..8 {
-                    let w = S::load_bytes(head.add(2 * LANES + 64 * j));
-                    let size = S::abs(w);
+                for j in 0..steps {
+                    let mut w = [S::no_pairs(); P];
+                    for p in 0..P {
+                        w[p] = S::load_pairs(head(p).add(2 * LANES + 2 * LANES * j));
+                    }
                     for r in 0..R {
-                        whole[r] = S::add_products(whole[r], S::products(size, S::with_sign(quad(r, j), w)));
+                        let x = S::splat_pair(word(r, j));
+                        for p in 0..P {
+                            whole[r][p] = S::add_products(whole[r][p], w[p], x);
+                        }
                     }
                 }
             } else {
+                let start = if KIND == Q4_0 { 2 } else { 4 } * LANES;
                 // Eight products of at most 2 * 15 * 127 fit 16 bits.
-                let mut pairs = [S::no_pairs(); R];
-                for j in 0..4 {
-                    let start = if KIND == Q4_0 { 2 } else { 4 } * LANES;
-                    let (low, high) = S::nibbles(S::load_bytes(head.add(start + 64 * j)));
-                    for r in 0..R {
-                        pairs[r] = S::add_pairs(pairs[r], S::products(low, quad(r, j)));
-                        pairs[r] = S::add_pairs(pairs[r], S::products(high, quad(r, j + 4)));
+                let mut pairs = [[S::no_pairs(); P]; R];
+                for j in 0..steps {
+                    for p in 0..P {
+                        let (low, high) = S::nibbles(S::load_bytes(head(p).add(start + 4 * LANES * j)));
+                        for r in 0..R {
+                            let sum = S::add_pairs(pairs[r][p], S::products(low, S::splat_bytes(word(r, j))));
+                            pairs[r][p] = S::add_pairs(sum, S::products(high, S::splat_bytes(word(r, j + 4))));
+                        }
                     }
                 }
                 for r in 0..R {
-                    whole[r] = S::add_products(whole[r], pairs[r]);
+                    for p in 0..P {
+                        whole[r][p] = S::add_products(whole[r][p], pairs[r][p], S::splat_pair(0x0001_0001));
+                    }
                 }
             }
-            for r in 0..R {
-                let at = (first + r) * blocks + b;
-                let (scale, sum) = (x.scale[at], x.sum[at]);
-                let mut value = S::to_float(whole[r]);
-                if KIND == Q4_0 {
-                    value = S::sub(value, S::splat(8.0 * sum));
-                }
-                sums[r] = S::fma(S::mul(scales, S::splat(scale)), value, sums[r]);
-                if KIND == Q4_1 {
-                    let least = S::load_f16(head.add(2 * LANES).cast());
-                    sums[r] = S::fma(least, S::splat(scale * sum), sums[r]);
+            for p in 0..P {
+                let scales = S::load_f16(head(p).cast());
+                for r in 0..R {
+                    let at = (first + r) * blocks + b;
+                    let (scale, sum) = (*x.scale.get_unchecked(at), *x.sum.get_unchecked(at));
+                    let mut value = S::to_float(whole[r][p]);
+                    if KIND == Q4_0 {
+                        value = S::sub(value, S::splat(8.0 * sum));
+                    }
+                    sums[r][p] = S::fma(S::mul(scales, S::splat(scale)), value, sums[r][p]);
+                    if KIND == Q4_1 {
+                        let least = S::load_f16(head(p).add(2 * LANES).cast());
+                        sums[r][p] = S::fma(least, S::splat(scale * sum), sums[r][p]);
+                    }
                 }
             }
         }
     }
-    for (r, sum) in sums.into_iter().enumerate() {
-        finish::<S>(out, first + r, panel, sum);
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (p, sum) in sums.into_iter().enumerate() {
+            finish::<S>(out, first + r, panel + p, sum);
+        }
     }
 }
 
@@ -281,13 +327,18 @@ macro_rules! dense_panels {
     ($name:ident, $kind:ident, $size:literal) => {
         simd_fn! {
             fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &[f32], k: usize) {
-                let m = x.len() / k;
+                let (m, size) = (x.len() / k, k * LANES * $size);
+                let panels = bytes.len() / size;
                 for first in (0..m).step_by(ROWS) {
                     let end = m.min(first + ROWS);
                     for start in (0..k).step_by(depth_of(k)) {
-                        for (p, bytes) in bytes.chunks_exact(k * LANES * $size).enumerate() {
-                            let part = Part { x, k, start, end: k.min(start + depth_of(k)) };
-                            each_tile!(first, end, dense_tile, S, $kind, [1 2 3 4 5 6], |row| (out, panel + p, bytes, &part, row));
+                        let part = Part { x, k, start, end: k.min(start + depth_of(k)) };
+                        if m == 1 && panels == PANELS {
+                            dense_tile::<S, 1, PANELS, $kind>(out, panel, bytes, &part, 0);
+                            continue;
+                        }
+                        for (p, bytes) in bytes.chunks_exact(size).enumerate() {
+                            each_tile!(first, end, dense_tile_of_one, S, $kind, [1 2 3 4 5 6], |row| (out, panel + p, bytes, &part, row));
                         }
                     }
                 }
@@ -307,9 +358,21 @@ struct Part<'a> {
     end: usize,
 }
 
-/// Steps of a panel and `R` rows from `first` on: the chain of [`crate::matmul`]'s tile, bit for bit.
 #[inline(always)]
-fn dense_tile<S: Simd, const R: usize, const KIND: u8>(
+fn dense_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
+    out: &Output<'_>,
+    panel: usize,
+    bytes: &[u8],
+    part: &Part<'_>,
+    first: usize,
+) {
+    dense_tile::<S, R, 1, KIND>(out, panel, bytes, part, first);
+}
+
+/// Steps of `P` panels and `R` rows from `first` on: the chain of [`crate::matmul`]'s tile, bit for bit. A single row takes
+/// several panels: one chain of sums waits for each multiplication before the next.
+#[inline(always)]
+fn dense_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     out: &Output<'_>,
     panel: usize,
     bytes: &[u8],
@@ -318,33 +381,40 @@ fn dense_tile<S: Simd, const R: usize, const KIND: u8>(
 ) {
     let Part { x, k, start, end } = *part;
     let size = if KIND == F32 { 4 } else { 2 };
-    assert!(end <= k && bytes.len() == k * LANES * size && x.len() >= (first + R) * k);
-    let mut sums = [S::splat(0.0); R];
+    assert!(end <= k && bytes.len() == P * k * LANES * size && x.len() >= (first + R) * k);
+    let mut sums = [[S::splat(0.0); P]; R];
     for step in start..end {
-        // SAFETY: the panel has sixteen numbers a step, at a multiple of their size; a row of x has K.
+        // SAFETY: a panel has sixteen numbers a step, at a multiple of their size; a row of x has K.
         unsafe {
-            let at = bytes.as_ptr().add(step * LANES * size);
-            let w = match KIND {
-                F32 => S::load_ptr(at.cast()),
-                F16 => S::load_f16(at.cast()),
-                _ => widen::<S>(std::slice::from_raw_parts(at.cast::<u16>(), LANES)),
-            };
+            let mut w = [S::splat(0.0); P];
+            for p in 0..P {
+                let at = bytes.as_ptr().add((p * k + step) * LANES * size);
+                w[p] = match KIND {
+                    F32 => S::load_ptr(at.cast()),
+                    F16 => S::load_f16(at.cast()),
+                    _ => widen::<S>(std::slice::from_raw_parts(at.cast::<u16>(), LANES)),
+                };
+            }
             for r in 0..R {
                 let x = S::splat(*x.as_ptr().add((first + r) * k + step));
-                sums[r] = S::fma(x, w, sums[r]);
+                for p in 0..P {
+                    sums[r][p] = S::fma(x, w[p], sums[r][p]);
+                }
             }
         }
     }
-    for (r, sum) in sums.into_iter().enumerate() {
-        let at = (first + r) * out.stride;
-        let (col, last) = (panel * LANES, out.cols.min((panel + 1) * LANES));
-        // SAFETY: a panel's columns are its task's.
-        let y = unsafe { out.y.range(at + col, at + last) };
-        let sum = if start == 0 { sum } else { S::add(load::<S>(y), sum) };
-        if end == k {
-            finish::<S>(out, first + r, panel, sum);
-        } else {
-            store::<S>(y, sum);
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (p, sum) in sums.into_iter().enumerate() {
+            let at = (first + r) * out.stride;
+            let (col, last) = ((panel + p) * LANES, out.cols.min((panel + p + 1) * LANES));
+            // SAFETY: a panel's columns are its task's.
+            let y = unsafe { out.y.range(at + col, at + last) };
+            let sum = if start == 0 { sum } else { S::add(load::<S>(y), sum) };
+            if end == k {
+                finish::<S>(out, first + r, panel + p, sum);
+            } else {
+                store::<S>(y, sum);
+            }
         }
     }
 }

@@ -87,12 +87,15 @@ macro_rules! bytes_in_two_registers {
             }
         }
         #[inline(always)]
-        fn abs(b: Self::Bytes) -> Self::Bytes {
-            unsafe { [_mm256_abs_epi8(b[0]), _mm256_abs_epi8(b[1])] }
+        unsafe fn load_pairs(p: *const u8) -> Self::Pairs {
+            unsafe {
+                let half = |at| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.add(at).cast()));
+                [half(0), half(16)]
+            }
         }
         #[inline(always)]
-        fn with_sign(x: Self::Bytes, of: Self::Bytes) -> Self::Bytes {
-            unsafe { [_mm256_sign_epi8(x[0], of[0]), _mm256_sign_epi8(x[1], of[1])] }
+        fn splat_pair(x: i32) -> Self::Pairs {
+            unsafe { [_mm256_set1_epi32(x); 2] }
         }
         #[inline(always)]
         fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs {
@@ -103,12 +106,11 @@ macro_rules! bytes_in_two_registers {
             unsafe { [_mm256_add_epi16(a[0], b[0]), _mm256_add_epi16(a[1], b[1])] }
         }
         #[inline(always)]
-        fn add_products(sum: Self::Ints, pairs: Self::Pairs) -> Self::Ints {
+        fn add_products(sum: Self::Ints, a: Self::Pairs, b: Self::Pairs) -> Self::Ints {
             unsafe {
-                let ones = _mm256_set1_epi16(1);
                 [
-                    _mm256_add_epi32(sum[0], _mm256_madd_epi16(pairs[0], ones)),
-                    _mm256_add_epi32(sum[1], _mm256_madd_epi16(pairs[1], ones)),
+                    _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
+                    _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
                 ]
             }
         }

@@ -90,7 +90,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Sixteen lanes of four bytes.
     type Bytes: Copy;
-    /// Sixteen lanes of two 16-bit sums.
+    /// Sixteen lanes of two numbers of 16 bits.
     type Pairs: Copy;
     /// Sixteen lanes of a 32-bit sum.
     type Ints: Copy;
@@ -102,15 +102,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn splat_bytes(x: i32) -> Self::Bytes;
     /// The lower, and the upper, four bits of every byte.
     fn nibbles(b: Self::Bytes) -> (Self::Bytes, Self::Bytes);
-    /// |b| of signed bytes, as unsigned ones.
-    fn abs(b: Self::Bytes) -> Self::Bytes;
-    /// x, -x or 0, as the byte of `of` is positive, negative or 0; no byte of x is -128.
-    fn with_sign(x: Self::Bytes, of: Self::Bytes) -> Self::Bytes;
     /// In every lane `w0 x0 + w1 x1` and `w2 x2 + w3 x3`, of unsigned w and signed x; they have to fit 16 bits.
     fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs;
     fn add_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
-    /// `sum` plus both sums of every lane.
-    fn add_products(sum: Self::Ints, pairs: Self::Pairs) -> Self::Ints;
+    /// Sixteen lanes of two numbers from as many signed bytes.
+    ///
+    /// # Safety
+    /// 32 bytes must be readable at `p`.
+    unsafe fn load_pairs(p: *const u8) -> Self::Pairs;
+    /// The same two numbers in every lane, the first in the lower half.
+    fn splat_pair(x: i32) -> Self::Pairs;
+    /// In every lane `sum + a0 b0 + a1 b1`.
+    fn add_products(sum: Self::Ints, a: Self::Pairs, b: Self::Pairs) -> Self::Ints;
     fn no_pairs() -> Self::Pairs;
     fn no_ints() -> Self::Ints;
     /// To the nearest number; those below 2^24 exactly.

@@ -155,13 +155,14 @@ impl Simd for Portable {
         (b.map(|lane| lane.map(|b| b & 15)), b.map(|lane| lane.map(|b| b >> 4)))
     }
     #[inline(always)]
-    fn abs(b: Self::Bytes) -> Self::Bytes {
-        b.map(|lane| lane.map(|b| (b as i8).unsigned_abs()))
+    unsafe fn load_pairs(p: *const u8) -> Self::Pairs {
+        // SAFETY: 32 bytes are readable, says the caller.
+        let bytes: [[i8; 2]; LANES] = unsafe { p.cast::<[[i8; 2]; LANES]>().read_unaligned() };
+        bytes.map(|lane| lane.map(i16::from))
     }
     #[inline(always)]
-    fn with_sign(x: Self::Bytes, of: Self::Bytes) -> Self::Bytes {
-        let sign = |x: u8, of: u8| (x as i8).wrapping_mul((of as i8).signum()) as u8;
-        std::array::from_fn(|i| std::array::from_fn(|j| sign(x[i][j], of[i][j])))
+    fn splat_pair(x: i32) -> Self::Pairs {
+        [[x as i16, (x >> 16) as i16]; LANES]
     }
     #[inline(always)]
     fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs {
@@ -173,8 +174,9 @@ impl Simd for Portable {
         std::array::from_fn(|i| [a[i][0].wrapping_add(b[i][0]), a[i][1].wrapping_add(b[i][1])])
     }
     #[inline(always)]
-    fn add_products(sum: Self::Ints, pairs: Self::Pairs) -> Self::Ints {
-        std::array::from_fn(|i| sum[i] + i32::from(pairs[i][0]) + i32::from(pairs[i][1]))
+    fn add_products(sum: Self::Ints, a: Self::Pairs, b: Self::Pairs) -> Self::Ints {
+        let product = |i: usize, j: usize| i32::from(a[i][j]) * i32::from(b[i][j]);
+        std::array::from_fn(|i| sum[i] + product(i, 0) + product(i, 1))
     }
     #[inline(always)]
     fn no_pairs() -> Self::Pairs {
