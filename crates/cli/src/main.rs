@@ -7,6 +7,7 @@ mod generate;
 mod optimizer;
 mod plot;
 mod profile_table;
+mod pull;
 mod size;
 mod size_table;
 mod terminal;
@@ -29,10 +30,12 @@ Examples:
   foretoken train                                   a small model on the built-in stories, in two minutes
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
+  foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
-Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512; FORETOKEN_CACHE, where token files are kept.
+Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512; FORETOKEN_CACHE, where token files are kept;
+HF_HOME, where pulled models are kept; HF_ENDPOINT and HF_TOKEN, where they come from.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +44,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Write text with a model
     Generate(Box<generate::Generate>),
+    /// Fetch a model from the Hugging Face hub
+    Pull(pull::Pull),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
     /// Measure kernels, training steps and decoding beside the machine's limit
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
+        Command::Pull(pull) => pull.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tokenizer(tokenizer) => tokenizer.run(),
@@ -122,8 +128,10 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Train::Text(error) => vocabulary(error),
         _ => false,
     };
+    let setting = |error: &foretoken_hub::Error| matches!(error, foretoken_hub::Error::Setting { .. });
     error.chain().any(|cause| {
         cause.is::<Usage>()
+            || cause.downcast_ref().is_some_and(setting)
             || cause.downcast_ref().is_some_and(train)
             || cause.downcast_ref().is_some_and(sizes)
             || cause.downcast_ref().is_some_and(sampling)

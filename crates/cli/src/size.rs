@@ -29,7 +29,7 @@ pub(crate) struct Size {
     /// The same as PRESET
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "name"])]
     preset: Option<String>,
-    /// A run, a checkpoint or a model directory
+    /// A run, a checkpoint, a model directory or the name of a pulled model
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// L: number of blocks

@@ -12,6 +12,15 @@ pub enum Error {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// What could be a repository's name is neither a path nor in the cache.
+    #[error(
+        "{repo} is no path here, and no model of that name was pulled: expected a run, a checkpoint, or a directory with \
+         config.json and model.safetensors, or fetch it with `foretoken pull {repo}`"
+    )]
+    NotPulled {
+        /// As it was given.
+        repo: String,
+    },
     /// No run was made yet.
     #[error("there is no run in {}: train one first (`foretoken train`), or name a model with --model", .path.display())]
     NoRun {

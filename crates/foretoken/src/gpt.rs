@@ -42,7 +42,8 @@ pub struct Gpt {
     pool: Pool,
 }
 
-/// Opens a run, a checkpoint or a directory in Hugging Face's layout, to run on all cores.
+/// Opens a run, a checkpoint, a directory in Hugging Face's layout or a pulled repository (see [`crate::locate`]), to run on
+/// all cores.
 ///
 /// # Errors
 /// There is no model, it is damaged or incomplete, tokeniser and model do not belong together, or there is no memory.

@@ -38,6 +38,7 @@ pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;
 pub use foretoken_generate as generate;
+pub use foretoken_hub as hub;
 pub use foretoken_kernels as kernels;
 pub use foretoken_model as model;
 pub use foretoken_text as text;

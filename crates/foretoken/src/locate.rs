@@ -1,6 +1,7 @@
 //! From what a user names to a directory with a model.
 
 use crate::error::Error;
+use foretoken_hub::{Cache, RepoRef};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,17 +10,29 @@ pub fn is_run(path: &Path) -> bool {
     path.join("run.toml").is_file()
 }
 
-/// The directory that holds `config.json`: the path itself, or the newest checkpoint of a run.
+/// The directory that holds `config.json`: the path itself, the newest checkpoint of a run, or, where there is no such path,
+/// what was pulled of the repository of that name (`ORG/NAME`, `ORG/NAME@REVISION`). The network is not asked.
 ///
 /// # Errors
-/// [`Error::NoModel`].
+/// [`Error::NoModel`], [`Error::NotPulled`].
 pub fn locate(path: &Path) -> Result<PathBuf, Error> {
-    let candidates = [path.to_owned(), path.join("latest")];
-    let found = candidates.into_iter().find(|dir| dir.join("config.json").is_file());
+    let is_model = |dir: &PathBuf| dir.join("config.json").is_file();
+    let repo = path
+        .to_str()
+        .filter(|_| !path.exists())
+        .and_then(|name| name.parse::<RepoRef>().ok());
+    let pulled = || Cache::from_env()?.snapshot(repo.as_ref()?).filter(is_model);
+    let found = [path.to_owned(), path.join("latest")]
+        .into_iter()
+        .find(is_model)
+        .or_else(pulled);
     // The link itself would move under a reader while the run goes on.
     found
         .and_then(|dir| dir.canonicalize().ok())
-        .ok_or_else(|| Error::NoModel { path: path.to_owned() })
+        .ok_or_else(|| match &repo {
+            Some(repo) => Error::NotPulled { repo: repo.to_string() },
+            None => Error::NoModel { path: path.to_owned() },
+        })
 }
 
 /// The run in `runs` that was trained last and has a checkpoint.

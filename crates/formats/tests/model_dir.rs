@@ -1,6 +1,6 @@
 //! Model directories: one file, shards, and indexes that lie.
 
-use foretoken_formats::safetensors::{INDEX, MODEL, Safetensors, Tensor, Weights, open_model_dir, write};
+use foretoken_formats::safetensors::{INDEX, MODEL, Safetensors, Tensor, Weights, index_shards, open_model_dir, write};
 use foretoken_formats::{Error, Result};
 use std::fs;
 use std::path::Path;
@@ -181,4 +181,20 @@ fn directories_without_weights_say_what_they_lack() {
     )
     .unwrap();
     assert!(matches!(open_model_dir(dir.path()), Err(Error::GitLfsPointer { .. })));
+}
+
+#[test]
+fn an_index_names_its_shards_and_nothing_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(INDEX);
+    let shards = |weight_map: &str| {
+        fs::write(&path, format!("{{\"weight_map\":{{{weight_map}}}}}")).unwrap();
+        index_shards(&path).map(|shards| shards.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(shards(r#""a":"x","b":"y","c":"x""#).unwrap(), ["x", "y"]);
+    for evil in ["../x", "/etc/passwd", "", "a/b", r"a\\b", "C:x"] {
+        let found = shards(&format!(r#""a":"x","b":"{evil}""#));
+        assert!(matches!(found, Err(Error::ShardPath { .. })), "{evil}: {found:?}");
+    }
+    assert!(matches!(shards(r#""a":1"#), Err(Error::Json { .. })));
 }

@@ -268,7 +268,7 @@ fn tokenizers() {
         &place,
         "tokenizer encode --model nosuch x",
         1,
-        &["nosuch holds no model"],
+        &["nosuch is no path here", "foretoken pull nosuch"],
     );
     place.ok("tokenizer train --data text.txt --tokenizer byte --out byte.json");
     refused(
@@ -337,11 +337,18 @@ fn places() {
     );
     refused(&place, "train --resume", 1, &["no run in runs to resume", "--out"]);
     refused(&place, "generate", 1, &["no run in runs", "foretoken train"]);
-    for path in ["nosuch", "tiny.toml", "."] {
-        let says = [
-            &format!("{path} holds no model")[..],
-            "a run, a checkpoint, or a directory with config.json",
-        ];
+    let holds_none = |path: &str| format!("{path} holds no model");
+    for (path, says) in [
+        (
+            "nosuch",
+            "nosuch is no path here, and no model of that name was pulled".to_owned(),
+        ),
+        ("runs/nosuch", "`foretoken pull runs/nosuch`".into()),
+        ("./nosuch", holds_none("./nosuch")),
+        ("tiny.toml", holds_none("tiny.toml")),
+        (".", holds_none(".")),
+    ] {
+        let says = [&says[..], "a run, a checkpoint, or a directory with config.json"];
         refused(&place, &format!("generate --model {path}"), 1, &says);
         refused(&place, &format!("size --model {path}"), 1, &says);
     }

@@ -117,7 +117,7 @@ fn no_color() {
     };
     assert!(styled(&with) > 50, "{with}");
     assert_eq!(styled(&without), 0, "{without}");
-    assert!(without.contains("error: nosuch holds no model"), "{without}");
+    assert!(without.contains("error: nosuch is no path here"), "{without}");
 }
 
 #[test]

@@ -9,5 +9,10 @@ mod disk_full;
 mod fallback;
 mod generate;
 mod memory;
+mod pull;
 mod same_bits;
 mod sampling;
+
+/// The server that the tests of the crate `foretoken-hub` pull from.
+#[path = "../../../hub/tests/pull/server.rs"]
+mod server;

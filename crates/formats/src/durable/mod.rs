@@ -23,6 +23,7 @@ mod failpoint;
 mod file;
 mod log;
 mod manifest;
+mod partial;
 mod pointer;
 mod steps;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use file::{DurableFile, Sum};
 pub use log::AppendLog;
 pub(crate) use manifest::is_plain_name;
 pub use manifest::{MANIFEST, MANIFEST_FORMAT, Manifest, ManifestFile, verify_dir, verify_files};
+pub use partial::PartialFile;
 pub use pointer::{point, remove_dir};
 
 use crate::{Error, Result};

@@ -14,7 +14,7 @@ mod write;
 
 pub use ::safetensors::Dtype;
 pub use header::{MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_STRING_BYTES, MAX_TENSORS};
-pub use model_dir::{INDEX, MODEL, Weights, open_model_dir};
+pub use model_dir::{INDEX, MODEL, Weights, index_shards, open_model_dir};
 pub use write::{Data, Tensor, encoded_len, write};
 
 use crate::dtype;

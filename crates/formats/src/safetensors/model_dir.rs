@@ -115,8 +115,33 @@ impl Weights {
     }
 }
 
+/// The shards that an index names, as they lie beside it.
+///
+/// # Errors
+/// [`Error::Json`] for what is not an index; [`Error::ShardPath`] for a name that is not a plain file name.
+pub fn index_shards(path: impl AsRef<Path>) -> Result<Vec<Box<str>>> {
+    let path = path.as_ref();
+    let Index { map } = read_index(path)?;
+    match map.shards.iter().find(|shard| !is_plain_name(shard)) {
+        Some(shard) => Err(not_plain(path, shard)),
+        None => Ok(map.shards),
+    }
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    json::parse(path, &json::read_bytes(path, MAX_INDEX_BYTES)?)
+}
+
+fn not_plain(index: &Path, shard: &str) -> Error {
+    Error::ShardPath {
+        path: index.to_owned(),
+        shard: shown(shard),
+        reason: "is not a plain file name",
+    }
+}
+
 fn open_shards(dir: &Path, path: &Path) -> Result<Weights> {
-    let Index { map } = json::parse(path, &json::read_bytes(path, MAX_INDEX_BYTES)?)?;
+    let Index { map } = read_index(path)?;
     let mut paths = Vec::with_capacity(map.shards.len());
     for shard in &map.shards {
         paths.push(shard_path(dir, path, shard)?);
@@ -149,13 +174,8 @@ fn open_shards(dir: &Path, path: &Path) -> Result<Weights> {
 
 /// The path of a shard, which has to stay in `dir`.
 fn shard_path(dir: &Path, index: &Path, shard: &str) -> Result<PathBuf> {
-    let refuse = |reason| Error::ShardPath {
-        path: index.to_owned(),
-        shard: shown(shard),
-        reason,
-    };
     if !is_plain_name(shard) {
-        return Err(refuse("is not a plain file name"));
+        return Err(not_plain(index, shard));
     }
     let path = dir.join(shard);
     let real = path.canonicalize().map_err(|error| match error.kind() {
@@ -175,7 +195,11 @@ fn shard_path(dir: &Path, index: &Path, shard: &str) -> Result<PathBuf> {
     if real.starts_with(&real_dir) || blobs.is_some_and(|blobs| real.starts_with(blobs)) {
         Ok(path)
     } else {
-        Err(refuse("is a symlink out of the directory"))
+        Err(Error::ShardPath {
+            path: index.to_owned(),
+            shard: shown(shard),
+            reason: "is a symlink out of the directory",
+        })
     }
 }
 
