@@ -1,8 +1,8 @@
 //! Weights from and to safetensors, by the parameter table.
 
 use crate::error::Error;
-use crate::params::ParamTable;
-use foretoken_formats::safetensors::{Tensor, Weights};
+use crate::params::{ParamSpec, ParamTable};
+use foretoken_formats::safetensors::{Tensor, TensorView, Weights};
 use foretoken_kernels::Buffer;
 
 /// What `transformers` puts before the names of a model with a head: of a GPT-2, whose table is without, and of a llama, whose
@@ -17,15 +17,11 @@ const PREFIXES: [&str; 2] = ["transformer.", "model."];
 pub fn load(table: &ParamTable, files: &Weights) -> Result<Buffer, Error> {
     let mut weights = table.zeros("weights")?;
     for (spec, out) in table.specs().iter().zip(table.cut_mut(&mut weights)) {
-        let tensor = files
-            .tensor(&spec.name)
-            .or_else(|| files.tensor(&format!("{}{}", PREFIXES[0], spec.name)))
-            .or_else(|| files.tensor(spec.name.strip_prefix(PREFIXES[1])?))
-            .ok_or_else(|| Error::MissingTensor {
-                name: spec.name.clone(),
-                shape: spec.shape.clone(),
-                path: files.path().display().to_string(),
-            })?;
+        let tensor = find(spec, files).ok_or_else(|| Error::MissingTensor {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            path: files.path().display().to_string(),
+        })?;
         if tensor.shape != spec.shape {
             return Err(Error::Shape {
                 name: spec.name.clone(),
@@ -37,6 +33,14 @@ pub fn load(table: &ParamTable, files: &Weights) -> Result<Buffer, Error> {
         tensor.read_f32(out)?;
     }
     Ok(weights)
+}
+
+/// A tensor of the table in its file, by its name with or without the prefix that `transformers` gives it.
+pub fn find<'a>(spec: &ParamSpec, files: &'a Weights) -> Option<TensorView<'a>> {
+    files
+        .tensor(&spec.name)
+        .or_else(|| files.tensor(&format!("{}{}", PREFIXES[0], spec.name)))
+        .or_else(|| files.tensor(spec.name.strip_prefix(PREFIXES[1])?))
 }
 
 /// The tensors of an arena, ready to be written.

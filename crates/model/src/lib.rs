@@ -43,7 +43,7 @@ mod walk;
 pub use arena::{Arena, Plan, Slot};
 pub use contract::{Batch, DecodePlan, DecodeState, Dims, DropoutSeed, KeyValues, Model, Pass, Recompute, Scratch};
 pub use error::{Error, human_bytes};
-pub use files::{load, tensors};
+pub use files::{find, load, tensors};
 pub use lanes::{Lanes, lanes_of};
 pub use optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 pub use params::{Init, ParamSpec, ParamTable, init};
