@@ -21,19 +21,20 @@ use std::path::{Path, PathBuf};
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-A text longer than the context is read in windows of --context tokens, each --stride after the one before. In a window only the
-last --stride tokens count, in the first all: each token counts exactly once, after at least context - stride others of
-its document. A small stride lets every token see more, which lowers the loss, and costs context / stride passes over the
-text; a stride of the whole context is the quickest, and the first tokens of each window then see next to nothing. Losses
+A text longer than the context is read in windows of --context tokens, each --stride after the one before. In a window only the \
+last --stride tokens count, in the first all: each token counts exactly once, after at least context - stride others of \
+its document. A small stride lets every token see more, which lowers the loss, and costs context / stride passes over the \
+text; a stride of the whole context is the quickest, and the first tokens of each window then see next to nothing. Losses \
 compare only where both are the same.
 
---choices takes a JSON object a line: a prompt (query, prompt, question or ctx), choices (choices, endings or options: a list,
-or {\"text\": [..], \"label\": [..]}), and the right one (gold, answer, label or answerKey: its place from 0, its letter or
-label, or its text). acc takes the choice of the highest log-probability after the prompt, acc_norm the highest a byte; of k
+--choices takes a JSON object a line: a prompt (query, prompt, question or ctx), choices (choices, endings or options: a list, \
+or {\"text\": [..], \"label\": [..]}), and the right one (gold, answer, label or answerKey: its place from 0, its letter or \
+label, or its text). acc takes the choice of the highest log-probability after the prompt, acc_norm the highest a byte; of k \
 that share the first place, the right one counts 1/k.
 
-Every further --model is compared with the first: with the same tokenizer token by token, which is far surer than two losses
-side by side; otherwise only bits per byte compare. What follows ± is one standard error, as if tokens were independent.
+Every further --model is compared with the first: with the same tokenizer token by token, which is far surer than two losses \
+side by side; otherwise only bits per byte compare. What follows ± is one standard \
+error, as if tokens were independent. Speed counts the tokens that count, each once.
 
 Examples:
   foretoken eval --file held-out.txt
@@ -112,6 +113,10 @@ impl Eval {
             true => vec![foretoken::latest_run(Path::new(crate::train::RUNS))?],
             false => self.model.clone(),
         };
+        // Before the first is measured for an hour.
+        for path in &models {
+            foretoken::locate(path)?;
+        }
         if self.model.is_empty() && !self.json {
             say_error(&paint(&models[0].display().to_string(), FAINT, stderr_color()));
         }

@@ -36,7 +36,8 @@ fn single(row: &Row, text: &str, choices: &str) -> String {
         line("windows", windows(score));
         line("loss", format!("{} nats a token", with_error(score.loss, 4)));
         line("perplexity", number(score.perplexity()));
-        let floor = score.floor_bits_per_byte.map_or_else(String::new, floor);
+        let floor = score.floor_bits_per_byte;
+        let floor = floor.map_or_else(String::new, |bits| format!("; the floor of these stories is {bits:.4}"));
         line("bits/byte", format!("{:.4}{floor}", score.bits_per_byte()));
         line("speed", format!("{} tokens/s", short(score.tokens_per_s())));
     }
@@ -177,7 +178,7 @@ fn notes(rows: &[Row], scores: &[&TextScore]) -> String {
         }
     }
     if let Some(bits) = scores[0].floor_bits_per_byte {
-        out += &faint(&format!("bits/byte{}", floor(bits)));
+        out += &faint(&format!("the floor of these stories is {bits:.4} bits/byte"));
     }
     out
 }
@@ -189,11 +190,10 @@ fn faint(line: &str) -> String {
 fn what(score: &TextScore, name: &str) -> String {
     let name = if name == "-" { "standard input" } else { name };
     format!(
-        "{name}: {} {}, {}, {} tokens ({:.2} bytes each)",
-        grouped(score.documents),
-        if score.documents == 1 { "document" } else { "documents" },
+        "{name}: {}, {}, {} ({:.2} bytes a token)",
+        counted(score.documents, "document"),
         human_bytes(score.bytes),
-        grouped(score.tokens),
+        counted(score.tokens, "token"),
         score.bytes as f64 / score.tokens as f64
     )
 }
@@ -218,8 +218,8 @@ fn asked(score: &ChoiceScore, name: &str) -> String {
         cut => format!("; of {} the beginning did not fit", grouped(cut)),
     };
     format!(
-        "{name}: {} questions of {:.1} choices{cut}",
-        grouped(score.questions),
+        "{name}: {}, {:.1} choices each{cut}",
+        counted(score.questions, "question"),
         score.choices as f64 / score.questions as f64
     )
 }
@@ -227,13 +227,8 @@ fn asked(score: &ChoiceScore, name: &str) -> String {
 fn ties(ties: u64) -> String {
     match ties {
         0 => String::new(),
-        1 => ", of which 1 question ties".into(),
-        _ => format!(", of which {} questions tie", grouped(ties)),
+        _ => format!(", with a tie for the first place in {}", counted(ties, "question")),
     }
-}
-
-fn floor(bits: f64) -> String {
-    format!("; the floor of these stories is {bits:.4}")
 }
 
 fn error(mean: Mean, digits: usize) -> String {
@@ -248,9 +243,18 @@ fn with_error(mean: Mean, digits: usize) -> String {
     format!("{:.digits$}{error}", mean.mean())
 }
 
+/// A number of things.
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// A perplexity: from below 2 to beyond any vocabulary.
 fn number(x: f64) -> String {
-    if x < 1e6 { format!("{x:.4}") } else { format!("{x:.4e}") }
+    match x {
+        ..100.0 => format!("{x:.4}"),
+        ..1e6 => format!("{x:.2}"),
+        _ => format!("{x:.4e}"),
+    }
 }
 
 /// The first column to the left, the others to the right; names too long for the terminal lose their beginning.

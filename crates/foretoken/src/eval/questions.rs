@@ -107,7 +107,10 @@ fn question(bytes: &[u8], line: u64) -> Result<Option<Question>, String> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let Fields(fields) = serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))?;
+    let Fields(fields) = serde_json::from_str(text).map_err(|error| {
+        // The line is the file's, which is said anyway.
+        format!("expected a JSON object: {error}").replace(" at line 1 column ", " at column ")
+    })?;
     let (name, prompt) = field(&fields, PROMPT)?;
     let prompt: String = parse(name, prompt, "a string")?;
     let (choices, labels) = choices(&fields)?;

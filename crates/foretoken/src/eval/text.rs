@@ -109,6 +109,7 @@ pub fn score_texts(
     }
     let tally = Tally {
         scorer: gpt.scorer(context)?,
+        tokenizer: gpt.tokenizer(),
         losses: Vec::new(),
         keep: options.keep,
         against,
@@ -132,6 +133,7 @@ pub fn score_texts(
         tokenizer: gpt.tokenizer(),
         threads: gpt.pool().threads(),
         fed: 0,
+        fed_bytes: 0,
         limit: options.limit,
         tally,
     };
@@ -152,6 +154,8 @@ struct Reading<'a> {
     threads: usize,
     /// Tokens given to the windows.
     fed: u64,
+    /// Bytes of them.
+    fed_bytes: u64,
     limit: Option<Limit>,
     tally: Tally<'a>,
 }
@@ -159,6 +163,7 @@ struct Reading<'a> {
 /// What the windows add up to.
 struct Tally<'a> {
     scorer: Scorer<'a>,
+    tokenizer: &'a Tokenizer,
     /// Of one window.
     losses: Vec<f32>,
     keep: bool,
@@ -202,7 +207,7 @@ impl Reading<'_> {
         match self.limit {
             None => false,
             Some(Limit::Tokens(limit)) => self.fed >= limit,
-            Some(Limit::Bytes(limit)) => self.tally.score.bytes >= limit,
+            Some(Limit::Bytes(limit)) => self.fed_bytes >= limit,
         }
     }
 
@@ -210,7 +215,7 @@ impl Reading<'_> {
     fn piece(&mut self, document: &Document) -> Result<bool, Error> {
         let mut text = document.text.as_str();
         if let Some(Limit::Bytes(limit)) = self.limit {
-            let left = usize::try_from(limit.saturating_sub(self.tally.score.bytes)).unwrap_or(usize::MAX);
+            let left = usize::try_from(limit.saturating_sub(self.fed_bytes)).unwrap_or(usize::MAX);
             text = &text[..text.floor_char_boundary(left)];
         }
         let cut = text.len() < document.text.len();
@@ -230,11 +235,7 @@ impl Reading<'_> {
             let left = usize::try_from(limit - self.fed).unwrap_or(usize::MAX);
             taken = &ids[..left.min(ids.len())];
         }
-        let bytes = |&id: &u32| match self.tokenizer.is_special(id) {
-            true => 0,
-            false => self.tokenizer.id_to_bytes(id).map_or(0, |bytes| bytes.len() as u64),
-        };
-        self.tally.score.bytes += taken.iter().map(bytes).sum::<u64>();
+        self.fed_bytes += bytes_of(self.tokenizer, taken);
         self.fed += taken.len() as u64;
         let tally = &mut self.tally;
         self.windows.push(taken, |ids, count| tally.window(ids, count))?;
@@ -250,6 +251,7 @@ impl Tally<'_> {
         self.scorer.token_losses(ids, &mut self.losses)?;
         let score = &mut self.score;
         score.time += begun.elapsed();
+        score.bytes += bytes_of(self.tokenizer, &ids[ids.len() - count..]);
         for &loss in &self.losses {
             score.loss.push(f64::from(loss));
             if let (Some(difference), Some(against)) = (&mut score.difference, self.against) {
@@ -263,4 +265,13 @@ impl Tally<'_> {
         (self.listen)(score);
         Ok(())
     }
+}
+
+/// Bytes of text that tokens stand for; a special one stands for none.
+fn bytes_of(tokenizer: &Tokenizer, ids: &[u32]) -> u64 {
+    let bytes = |&id: &u32| match tokenizer.is_special(id) {
+        true => 0,
+        false => tokenizer.id_to_bytes(id).map_or(0, |bytes| bytes.len() as u64),
+    };
+    ids.iter().map(bytes).sum()
 }
