@@ -120,6 +120,9 @@ pub enum Error {
         /// The model.
         path: PathBuf,
     },
+    /// A text that a second model finds to be another than the first.
+    #[error("the text has another number of tokens than it had for the first model: it must not change meanwhile")]
+    TextChanged,
     /// A line of multiple-choice questions that is none.
     #[error("{origin}:{line}: {message}")]
     Question {

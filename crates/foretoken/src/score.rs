@@ -105,8 +105,7 @@ impl Gpt {
     /// For scoring tokens that see up to `context` tokens.
     ///
     /// # Errors
-    /// [`Error::Windows`] where `context` is 0 or the model has fewer positions, [`Error::NotFinite`],
-    /// [`Error::ScoreMemory`].
+    /// [`Error::Windows`] where `context` is 0 or the model has fewer positions, [`Error::ScoreMemory`].
     pub fn scorer(&self, context: usize) -> Result<Scorer<'_>, Error> {
         let (model, n_positions) = (self.model(), self.model().dims().n_positions);
         if !(1..=n_positions).contains(&context) {
@@ -114,13 +113,6 @@ impl Gpt {
                 context,
                 stride: None,
                 n_positions,
-            });
-        }
-        // Not every kernel hands a NaN on: a softmax may drop it, and the losses would be numbers that mean nothing.
-        if let Some(tensor) = self.broken_tensor() {
-            return Err(Error::NotFinite {
-                path: self.path().to_owned(),
-                tensor,
             });
         }
         let scratch = model.scratch(1, context, Pass::Score);
@@ -145,9 +137,13 @@ impl Gpt {
         }
     }
 
-    /// The first tensor with a weight that is NaN or infinite.
-    fn broken_tensor(&self) -> Option<String> {
-        // An exponent of all ones, and no branch a weight: as fast as memory is read.
+    /// Whether all weights are numbers. Not every kernel hands a NaN on (a softmax may drop it), and losses would be numbers
+    /// that mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for the first tensor with a weight that is NaN or infinite.
+    pub fn check_weights(&self) -> Result<(), Error> {
+        // No branch a weight: as fast as memory is read.
         let broken = |weights: &[f32]| {
             weights
                 .iter()
@@ -155,8 +151,13 @@ impl Gpt {
         };
         let weights = self.weights();
         let mut specs = self.model().params().specs().iter();
-        let spec = specs.find(|spec| weights[spec.range.clone()].chunks(1 << 12).any(broken))?;
-        Some(spec.name.clone())
+        match specs.find(|spec| weights[spec.range.clone()].chunks(1 << 12).any(broken)) {
+            None => Ok(()),
+            Some(spec) => Err(Error::NotFinite {
+                path: self.path().to_owned(),
+                tensor: spec.name.clone(),
+            }),
+        }
     }
 
     /// What the weights take in their files.

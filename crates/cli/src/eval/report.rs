@@ -373,7 +373,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines, ["model    type  ±", "실험/둘   f32  1", "runs/a   q8_0  1"]);
         assert_eq!(end("runs/실험", 9), "runs/실험");
-        assert_eq!(end("runs/실험", 8), "…s/실험");
+        assert_eq!(end("runs/실험", 8), "…ns/실험");
         assert_eq!(end("runs/실험", 4), "…험");
         assert_eq!((number(1.5), number(2.5e7)), ("1.5000".into(), "2.5000e7".into()));
     }

@@ -57,6 +57,7 @@ pub fn score_choices(
     against: Option<&[[f64; 2]]>,
     listen: &mut dyn FnMut(&ChoiceScore),
 ) -> Result<ChoiceScore, Error> {
+    gpt.check_weights()?;
     let mut scorer = gpt.scorer(context.unwrap_or(gpt.model().dims().n_positions))?;
     let mut score = ChoiceScore {
         difference: against.map(|_| [Mean::default(); 2]),

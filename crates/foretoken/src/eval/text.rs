@@ -86,10 +86,8 @@ impl TextScore {
 /// is after every window.
 ///
 /// # Errors
-/// [`Error::Windows`], [`Error::NotFinite`], [`Error::NoLoss`], [`Error::Empty`], what is wrong with a document, no memory.
-///
-/// # Panics
-/// Where `against` are the losses of fewer tokens.
+/// [`Error::Windows`], [`Error::NotFinite`], [`Error::NoLoss`], [`Error::Empty`], what is wrong with a document, no memory;
+/// [`Error::TextChanged`] where `against` are the losses of fewer or more tokens.
 pub fn score_texts(
     gpt: &Gpt,
     texts: &Texts,
@@ -107,6 +105,7 @@ pub fn score_texts(
             n_positions,
         });
     }
+    gpt.check_weights()?;
     let tally = Tally {
         scorer: gpt.scorer(context)?,
         tokenizer: gpt.tokenizer(),
@@ -141,8 +140,11 @@ pub fn score_texts(
     let mut score = reading.tally.score;
     // A story that was cut has no known entropy.
     score.floor_bits_per_byte = if cut { None } else { texts.floor(score.documents) };
-    match score.tokens {
-        0 => Err(Error::Empty),
+    if score.tokens == 0 {
+        return Err(Error::Empty);
+    }
+    match against {
+        Some(against) if against.len() as u64 != score.tokens => Err(Error::TextChanged),
         _ => Ok(score),
     }
 }
@@ -255,7 +257,8 @@ impl Tally<'_> {
         for &loss in &self.losses {
             score.loss.push(f64::from(loss));
             if let (Some(difference), Some(against)) = (&mut score.difference, self.against) {
-                difference.push(f64::from(loss) - f64::from(against[score.tokens as usize]));
+                let other = against.get(score.tokens as usize).ok_or(Error::TextChanged)?;
+                difference.push(f64::from(loss) - f64::from(*other));
             }
             score.tokens += 1;
         }

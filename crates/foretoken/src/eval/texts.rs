@@ -12,12 +12,12 @@ const STORIES: u64 = 1000;
 /// Documents that can be read as often as there are models.
 #[derive(Debug)]
 pub struct Texts {
-    from: From,
+    origin: Origin,
     ends: bool,
 }
 
 #[derive(Debug)]
-enum From {
+enum Origin {
     Corpus(Corpus, Range<u64>),
     Sources(Vec<Source>, DocumentOptions),
     /// Standard input, which comes once.
@@ -53,7 +53,7 @@ impl Texts {
         if let Some(stories) = corpus_stories(paths)? {
             let (corpus, range) = validation_stories(stories.unwrap_or(STORIES));
             return Ok(Self {
-                from: From::Corpus(corpus, range),
+                origin: Origin::Corpus(corpus, range),
                 ends: true,
             });
         }
@@ -65,15 +65,15 @@ impl Texts {
     }
 
     fn of(sources: Vec<Source>, options: DocumentOptions, ends: bool) -> Result<Self, Error> {
-        let from = match sources.iter().any(|source| source.path().is_none()) {
-            true => From::Held(
+        let origin = match sources.iter().any(|source| source.path().is_none()) {
+            true => Origin::Held(
                 Documents::of(sources, &options)
                     .collect::<Result<_, _>>()
                     .map_err(empty)?,
             ),
-            false => From::Sources(sources, options),
+            false => Origin::Sources(sources, options),
         };
-        Ok(Self { from, ends })
+        Ok(Self { origin, ends })
     }
 
     /// Whether the end-of-text token after a document is scored with it.
@@ -83,12 +83,12 @@ impl Texts {
 
     /// Every document, or piece of one.
     pub(super) fn documents(&self) -> Box<dyn Iterator<Item = Result<Document, Error>> + '_> {
-        match &self.from {
-            From::Held(documents) => Box::new(documents.iter().cloned().map(Ok)),
-            From::Sources(sources, options) => {
+        match &self.origin {
+            Origin::Held(documents) => Box::new(documents.iter().cloned().map(Ok)),
+            Origin::Sources(sources, options) => {
                 Box::new(Documents::of(sources.clone(), options).map(|document| document.map_err(empty)))
             }
-            From::Corpus(corpus, range) => Box::new(range.clone().map(|index| {
+            Origin::Corpus(corpus, range) => Box::new(range.clone().map(|index| {
                 Ok(Document {
                     text: corpus.story(index).text,
                     source: "corpus".into(),
@@ -101,8 +101,8 @@ impl Texts {
 
     /// The source's entropy in bits per byte over its first `documents`, where the source is known.
     pub(super) fn floor(&self, documents: u64) -> Option<f64> {
-        match &self.from {
-            From::Corpus(corpus, range) if documents > 0 => {
+        match &self.origin {
+            Origin::Corpus(corpus, range) if documents > 0 => {
                 let range = range.start..range.end.min(range.start + documents);
                 Some(corpus.entropy_estimate(range).bits_per_byte())
             }
@@ -112,10 +112,10 @@ impl Texts {
 
     /// Bytes of all documents, where that is known before they are read.
     pub fn bytes(&self) -> Option<u64> {
-        match &self.from {
-            From::Corpus(corpus, range) => Some(corpus.entropy_estimate(range.clone()).bytes),
-            From::Held(documents) => Some(documents.iter().map(|document| document.text.len() as u64).sum()),
-            From::Sources(sources, _) => {
+        match &self.origin {
+            Origin::Corpus(corpus, range) => Some(corpus.entropy_estimate(range.clone()).bytes),
+            Origin::Held(documents) => Some(documents.iter().map(|document| document.text.len() as u64).sum()),
+            Origin::Sources(sources, _) => {
                 let size = |source: &Source| match source.format() {
                     Format::Text => source.size().ok().flatten(),
                     _ => None,
