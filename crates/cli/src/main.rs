@@ -3,6 +3,7 @@
 
 mod bench;
 mod completions;
+mod eval;
 mod generate;
 mod optimizer;
 mod plot;
@@ -31,6 +32,7 @@ Examples:
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
+  foretoken eval --file held-out.txt                how well the latest run expects a text
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
@@ -46,6 +48,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Fetch a model from the Hugging Face hub
     Pull(pull::Pull),
+    /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
+    Eval(Box<eval::Eval>),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
     /// Measure kernels, training steps and decoding beside the machine's limit
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
         Command::Pull(pull) => pull.run(),
+        Command::Eval(eval) => eval.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tokenizer(tokenizer) => tokenizer.run(),
@@ -136,7 +141,12 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref().is_some_and(sizes)
             || cause.downcast_ref().is_some_and(sampling)
             || cause.downcast_ref().is_some_and(vocabulary)
-            || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
+            || match cause.downcast_ref() {
+                Some(Open::Generate(error)) => sampling(error),
+                Some(Open::Train(error)) => train(error),
+                Some(Open::Windows { .. }) => true,
+                _ => false,
+            }
     })
 }
 

@@ -51,7 +51,7 @@ fn logits(gpt: &Gpt, ids: &[u32]) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
     let v = model.dims().vocab_size;
     let mut state = model.decode_state(t, gpt.weights().cache_type())?;
     let mut logits = Vec::with_capacity(t * v);
-    decode_scored(model, gpt.pool(), gpt.weights(), &mut state, &ids[..t], |_, rows| {
+    decode_scored(model, gpt.pool(), gpt.weights(), &mut state, &ids[..t], 0, |_, rows| {
         logits.extend_from_slice(rows);
     });
     Ok(logits.chunks(v).map(<[f32]>::to_vec).collect())

@@ -82,6 +82,74 @@ pub enum Error {
         /// Free now.
         available: String,
     },
+    /// More memory for a window of tokens than there is.
+    #[error(
+        "scoring with a context of {context} tokens needs about {needed}, and {available} are free: take a smaller --context"
+    )]
+    ScoreMemory {
+        /// Tokens of a window.
+        context: usize,
+        /// Predicted.
+        needed: String,
+        /// Free now.
+        available: String,
+    },
+    /// Windows that the model cannot read, or that would leave out tokens.
+    #[error(
+        "a context of {context} tokens{}: expected a context from 1 to the model's n_positions of {n_positions}, and a \
+         stride from 1 to the context",
+        .stride.map_or_else(String::new, |stride| format!(" with a stride of {stride}"))
+    )]
+    Windows {
+        /// Tokens of a window.
+        context: usize,
+        /// Tokens from one window to the next, where it was said.
+        stride: Option<usize>,
+        /// The model's longest context.
+        n_positions: usize,
+    },
+    /// A weight that is no number.
+    #[error(
+        "{}: the tensor {tensor} holds a weight that is NaN or infinite; take another checkpoint, or get the file again",
+        .path.display()
+    )]
+    NotFinite {
+        /// The model.
+        path: PathBuf,
+        /// Which one.
+        tensor: String,
+    },
+    /// A loss that is no number though every weight is one.
+    #[error(
+        "{} gives a loss that is not a number: its weights are far too large for f32, training must have diverged; take \
+         another checkpoint",
+        .path.display()
+    )]
+    NoLoss {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A text that a second model finds to be another than the first.
+    #[error("the text has another number of tokens than it had for the first model: it must not change meanwhile")]
+    TextChanged,
+    /// A line of multiple-choice questions that is none.
+    #[error("{origin}:{line}: {message}")]
+    Question {
+        /// The file, or `standard input`.
+        origin: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// Multiple-choice questions that cannot be read at all.
+    #[error("{origin}: {message}")]
+    Questions {
+        /// The file, or `standard input`.
+        origin: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A text without a single token to score.
     #[error("the text is empty: there is nothing to score")]
     Empty,
@@ -113,6 +181,9 @@ pub enum Error {
     /// Text and tokenisers.
     #[error(transparent)]
     Text(#[from] foretoken_text::Error),
+    /// Runs and their data.
+    #[error(transparent)]
+    Train(#[from] foretoken_train::Error),
     /// Sampling.
     #[error(transparent)]
     Generate(#[from] foretoken_generate::Error),

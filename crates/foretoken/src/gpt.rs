@@ -27,7 +27,7 @@ const OPENED: [&str; 6] = [
 
 /// Weights in one of their two forms.
 #[derive(Debug)]
-enum Held {
+enum Loaded {
     Arena(Buffer),
     Packed(PackedWeights),
 }
@@ -37,7 +37,7 @@ enum Held {
 pub struct Gpt {
     path: PathBuf,
     model: Box<dyn Model>,
-    weights: Held,
+    weights: Loaded,
     tokenizer: Tokenizer,
     pool: Pool,
 }
@@ -85,12 +85,12 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
     let weights = match quantize.is_none() && source.is_f32(&*model)? {
         true => {
             check_memory(&dir, &*model, &pool, 4 * model.params().floats() as u64, CacheType::F32)?;
-            Held::Arena(load(model.params(), &files)?)
+            Loaded::Arena(load(model.params(), &files)?)
         }
         false => {
             let bytes = PackedWeights::planned_bytes(&*model, source, quantize)?;
             check_memory(&dir, &*model, &pool, bytes, CacheType::F16)?;
-            Held::Packed(PackedWeights::new(&*model, &pool, source, quantize)?)
+            Loaded::Packed(PackedWeights::new(&*model, &pool, source, quantize)?)
         }
     };
     Ok(Gpt {
@@ -157,16 +157,16 @@ impl Gpt {
     /// The weights.
     pub fn weights(&self) -> Weights<'_> {
         match &self.weights {
-            Held::Arena(arena) => arena.into(),
-            Held::Packed(packed) => packed.into(),
+            Loaded::Arena(arena) => arena.into(),
+            Loaded::Packed(packed) => packed.into(),
         }
     }
 
     /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> u64 {
         match &self.weights {
-            Held::Arena(arena) => 4 * arena.len() as u64,
-            Held::Packed(packed) => packed.bytes(),
+            Loaded::Arena(arena) => 4 * arena.len() as u64,
+            Loaded::Packed(packed) => packed.bytes(),
         }
     }
 

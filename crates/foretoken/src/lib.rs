@@ -21,6 +21,7 @@
 
 pub mod bench;
 mod error;
+pub mod eval;
 mod gpt;
 mod grammar;
 mod locate;
@@ -33,7 +34,7 @@ pub use error::Error;
 pub use gpt::{Gpt, open, open_as, open_tokenizer, open_with};
 pub use grammar::Grammar;
 pub use locate::{is_run, last_run, latest_run, locate};
-pub use score::{Score, TokenScore};
+pub use score::{Held, Score, Scorer, TokenScore};
 pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;

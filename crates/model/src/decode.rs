@@ -18,7 +18,7 @@ pub(crate) const CHUNK: usize = 256;
 const EACH: usize = 7;
 
 /// Tokens whose logits [`decode_scored`] makes together: enough for a matmul, and 13 MB of a vocabulary of 50,257.
-const SCORED: usize = 64;
+pub const SCORED: usize = 64;
 
 /// Appends `ids` to the sequence and gives the logits (V) that follow the last.
 pub fn decode<'w>(
@@ -57,23 +57,27 @@ pub fn decode_each<'w>(
     }
 }
 
-/// Appends `ids` and gives `each` the logits of some tokens after the others: the number of the first among `ids`, and (rows,V).
-/// For scoring: the logits of all tokens are never there at once.
+/// Appends `ids` and gives `each` the logits that follow all but the first `skipped`, some tokens after the others: the number of
+/// the first among `ids`, and (rows,V). For scoring: the logits of all tokens are never there at once.
 pub fn decode_scored<'w>(
     model: &dyn Model,
     pool: &Pool,
     weights: impl Into<Weights<'w>>,
     state: &mut DecodeState,
     ids: &[u32],
+    skipped: usize,
     mut each: impl FnMut(usize, &[f32]),
 ) {
     let weights = weights.into();
-    let rows = SCORED.min(state.rows);
+    for ids in ids[..skipped].chunks(state.rows) {
+        extend_one(model, pool, weights, state, ids, &mut []);
+    }
+    let (rows, ids) = (SCORED.min(state.rows), &ids[skipped..]);
     let mut logits = vec![0.0; rows.min(ids.len()) * model.dims().vocab_size];
     for (chunk, ids) in ids.chunks(rows).enumerate() {
         let logits = &mut logits[..ids.len() * model.dims().vocab_size];
         extend_one(model, pool, weights, state, ids, logits);
-        each(chunk * rows, logits);
+        each(skipped + chunk * rows, logits);
     }
 }
 

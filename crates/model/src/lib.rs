@@ -45,7 +45,7 @@ mod weights;
 
 pub use arena::{Arena, Plan, Slot};
 pub use contract::{Batch, DecodePlan, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
-pub use decode::{decode, decode_each, decode_scored, decode_together};
+pub use decode::{SCORED, decode, decode_each, decode_scored, decode_together};
 pub use error::{Error, human_bytes};
 pub use files::{load, tensors};
 pub use gguf::{GgufTensor, Layout, load_gguf};

@@ -27,6 +27,46 @@ impl Weights<'_> {
             Weights::Packed(packed) => packed.cache_type,
         }
     }
+
+    /// Bytes of all tensors of `model`.
+    pub fn bytes(&self, model: &dyn Model) -> u64 {
+        match self {
+            Weights::Arena(_) => 4 * model.params().count(),
+            Weights::Packed(packed) => packed.bytes(),
+        }
+    }
+
+    /// The type that most numbers have, as ggml writes it.
+    pub fn dtype(&self) -> &'static str {
+        let Weights::Packed(packed) = self else {
+            return Dtype::F32.name();
+        };
+        let matrices = packed.tensors.iter().filter_map(|tensor| match tensor {
+            Held::Floats(_) => None,
+            Held::Packed(matrix) => Some((matrix.kind(), matrix.rows() * matrix.cols())),
+        });
+        let mut counts = [0; PackedType::ALL.len()];
+        for (kind, count) in matrices {
+            counts[PackedType::ALL
+                .iter()
+                .position(|&other| other == kind)
+                .expect("every type")] += count;
+        }
+        let most = (0..counts.len()).max_by_key(|&i| counts[i]).expect("there are types");
+        dtype_of(PackedType::ALL[most]).name()
+    }
+
+    /// The first tensor of `model` that holds what is not a finite number. Not every kernel hands a NaN on.
+    pub fn not_finite(&self, model: &dyn Model) -> Option<String> {
+        // No branch a number: as fast as memory is read.
+        let broken = |floats: &[f32]| floats.iter().fold(false, |broken, x| broken | !x.is_finite());
+        let mut parts = model.params().specs().iter().zip(self.parts(model.params()));
+        let found = parts.find(|(_, weight)| match weight {
+            Weight::Floats(floats) => floats.chunks(1 << 12).any(broken),
+            Weight::Packed(matrix) => !matrix.is_finite(),
+        });
+        Some(found?.0.name.clone())
+    }
 }
 
 impl<'a> From<&'a [f32]> for Weights<'a> {

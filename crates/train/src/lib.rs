@@ -55,7 +55,7 @@ pub use gradients::GradientTree;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};
-pub use prepare::{DataSummary, Prepared, Preparing, prepare, tokenizer_kind};
+pub use prepare::{DataSummary, Prepared, Preparing, corpus_stories, prepare, tokenizer_kind, validation_stories};
 pub use profile::{ProfileRow, StepProfile};
 pub use run::{Event, Outcome, Run};
 pub use schedule::{LearningRate, Schedule};

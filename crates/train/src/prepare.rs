@@ -13,6 +13,7 @@ use foretoken_text::{
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 
 /// The word that stands for the built-in corpus among the data.
@@ -216,6 +217,32 @@ fn given_tokenizer(spec: &str) -> Result<Option<Tokenizer>, Error> {
     })
 }
 
+/// Whether data are the built-in corpus, `corpus[:STORIES]`, and how many stories were asked for.
+///
+/// # Errors
+/// Something beside it, a number that is none.
+pub fn corpus_stories(data: &[String]) -> Result<Option<Option<u64>>, Error> {
+    if !data.iter().any(|path| path == CORPUS || path.starts_with("corpus:")) {
+        return Ok(None);
+    }
+    let [only] = data else {
+        return Err(Error::value("data", &data.join(" "), "`corpus` alone, or files".into()));
+    };
+    let Some((_, count)) = only.split_once(':') else {
+        return Ok(Some(None));
+    };
+    let count = count.parse().ok().filter(|n| (1..=1 << 30).contains(n));
+    let expected = "corpus:STORIES with a number from 1 to 2^30";
+    Ok(Some(Some(
+        count.ok_or_else(|| Error::value("data", only, expected.into()))?,
+    )))
+}
+
+/// The built-in corpus and the first of its validation stories, which no training has seen.
+pub fn validation_stories(count: u64) -> (Corpus, Range<u64>) {
+    (Corpus::new(CORPUS_SEED), VALIDATION_STORIES..VALIDATION_STORIES + count)
+}
+
 /// Where the documents come from.
 enum Data {
     Corpus {
@@ -242,27 +269,12 @@ enum Part {
 
 impl Data {
     fn find(config: &RunConfig) -> Result<Self, Error> {
-        let spec = |path: &String| path == CORPUS || path.starts_with("corpus:");
-        if config.data.iter().any(spec) {
+        if let Some(stories) = corpus_stories(&config.data)? {
             if !config.val_data.is_empty() {
                 let expected = "nothing: the built-in corpus brings its own validation stories".into();
                 return Err(Error::value("val-data", &config.val_data.join(" "), expected));
             }
-            let [only] = &config.data[..] else {
-                return Err(Error::value(
-                    "data",
-                    &config.data.join(" "),
-                    "`corpus` alone, or files".into(),
-                ));
-            };
-            let stories = match only.split_once(':') {
-                None => STORIES,
-                Some((_, count)) => count
-                    .parse()
-                    .ok()
-                    .filter(|n| (1..=1 << 30).contains(n))
-                    .ok_or_else(|| Error::value("data", only, "corpus:STORIES with a number from 1 to 2^30".into()))?,
-            };
+            let stories = stories.unwrap_or(STORIES);
             // A few thousand stories measure the loss well enough.
             let validation = ((stories as f64 * config.val_fraction) as u64).min(5000);
             return Ok(Self::Corpus { stories, validation });
@@ -320,7 +332,7 @@ impl Data {
                 let corpus = Corpus::new(CORPUS_SEED);
                 let range = match part {
                     Part::Train => 0..*stories,
-                    Part::Val => VALIDATION_STORIES..VALIDATION_STORIES + validation,
+                    Part::Val => validation_stories(*validation).1,
                 };
                 Box::new(range.map(move |index| {
                     Ok(Document {
@@ -364,8 +376,8 @@ impl Data {
     fn floor(&self) -> Option<f64> {
         match self {
             Self::Corpus { validation, .. } if *validation > 0 => {
-                let range = VALIDATION_STORIES..VALIDATION_STORIES + validation;
-                Some(Corpus::new(CORPUS_SEED).entropy_estimate(range).bits_per_byte())
+                let (corpus, range) = validation_stories(*validation);
+                Some(corpus.entropy_estimate(range).bits_per_byte())
             }
             _ => None,
         }

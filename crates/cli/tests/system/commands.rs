@@ -234,6 +234,7 @@ fn a_closed_pipe_ends_quietly() {
         "size list",
         "generate --model run x",
         "generate --model nosuch",
+        "eval --model run --data corpus:2",
         "completions fish",
     ] {
         let script = format!("\"$0\" {args} >&- 2>&-");

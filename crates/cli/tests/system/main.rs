@@ -6,6 +6,7 @@ mod bench;
 mod commands;
 mod common;
 mod disk_full;
+mod eval;
 mod fallback;
 mod generate;
 mod memory;

@@ -190,6 +190,26 @@ impl PackedMatrix {
         &self.bytes
     }
 
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        let half = |b: &[u8], infinite: u16| u16::from_le_bytes([b[0], b[1]]) & infinite != infinite;
+        match self.kind {
+            PackedType::F32 => {
+                let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                self.bytes.chunks_exact(4).all(|b| number(b).is_finite())
+            }
+            PackedType::F16 => self.bytes.chunks_exact(2).all(|b| half(b, 0x7C00)),
+            PackedType::BF16 => self.bytes.chunks_exact(2).all(|b| half(b, 0x7F80)),
+            PackedType::Q8_0 | PackedType::Q4_0 | PackedType::Q4_1 => {
+                let (head, block) = (LANES * self.kind.head(), LANES * self.kind.block().1);
+                let heads = self.bytes.chunks_exact(block).map(|block| &block[..head]);
+                heads
+                    .into_iter()
+                    .all(|head| head.chunks_exact(2).all(|b| half(b, 0x7C00)))
+            }
+        }
+    }
+
     /// Bytes that packing takes: those of the blocks, rows padded to a multiple of sixteen. `None` where a row is no whole
     /// number of blocks.
     pub fn packed_bytes(kind: PackedType, rows: usize, cols: usize) -> Option<u64> {
