@@ -3,6 +3,7 @@
 
 mod bench;
 mod completions;
+mod dtype;
 mod eval;
 mod generate;
 mod optimizer;

@@ -2,15 +2,17 @@
 
 mod against;
 mod out;
+mod random;
 
 use crate::Usage;
+use crate::dtype::Dtype;
 use crate::profile_table::{self, byte_rate, duration, flop_rate, threads, whole_percent};
 use crate::terminal::grouped;
 use clap::{Args, ValueEnum};
 use foretoken::bench;
-use foretoken::kernels::{Limits, PackedType, Pool};
+use foretoken::kernels::{Limits, Pool};
 use foretoken::model::registry::{PRESETS, Preset};
-use foretoken::model::{Model, gpt2, human_bytes, init, sizes};
+use foretoken::model::{Model, PackedWeights, Source, Weights, gpt2, human_bytes, init, sizes};
 use out::{Out, kernel_head};
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ Examples:
   foretoken bench --only train --preset nano      where a small step's time goes
   foretoken bench --only limits,kernels --json    one object a measurement
   foretoken bench --against torch --seq-len 64    beside PyTorch, in turn
+  foretoken bench --against llama.cpp --dtype q8_0  beside llama.cpp, in turn
 
 Weights are random, nothing is downloaded. Every time is a median, and what runs
 first is not counted. The limit of a kernel is the flops or the bytes it needs at
@@ -56,7 +59,10 @@ pub(crate) struct Bench {
     /// Training steps; the first is not counted
     #[arg(long, default_value_t = 4, value_name = "N")]
     steps: usize,
-    /// Types of the weights that decode, in turn
+    /// The model that decodes, instead of the preset with random weights: as every --model, best a GGUF file
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// Types of the random weights that decode, one after the other
     #[arg(
         long,
         value_delimiter = ',',
@@ -67,10 +73,10 @@ pub(crate) struct Bench {
     /// Runs of a kernel at least, and rounds of decoding
     #[arg(long, default_value_t = 5, value_name = "N")]
     repeat: usize,
-    /// Run the training steps here and in another program in turn, each in a process of its own
+    /// Run training steps, or generation, here and in another program in turn, each in a process of its own
     #[arg(long, value_name = "PEER", conflicts_with = "only")]
     against: Option<Peer>,
-    /// The Python that has PyTorch
+    /// The Python that has PyTorch or llama_cpp
     #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" }, value_name = "PATH", requires = "against")]
     python: PathBuf,
     /// Turns of each side
@@ -97,39 +103,14 @@ enum Section {
     Decode,
 }
 
-/// Types of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(non_camel_case_types)] // the field's names
-enum Dtype {
-    F32,
-    F16,
-    BF16,
-    #[value(name = "q8_0")]
-    Q8_0,
-    #[value(name = "q4_0")]
-    Q4_0,
-    #[value(name = "q4_1")]
-    Q4_1,
-}
-
-impl From<Dtype> for Option<PackedType> {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F32 => None,
-            Dtype::F16 => Some(PackedType::F16),
-            Dtype::BF16 => Some(PackedType::BF16),
-            Dtype::Q8_0 => Some(PackedType::Q8_0),
-            Dtype::Q4_0 => Some(PackedType::Q4_0),
-            Dtype::Q4_1 => Some(PackedType::Q4_1),
-        }
-    }
-}
-
 /// What can be measured against.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Peer {
-    /// PyTorch, with benches/peers/torch_train.py
+    /// Training in PyTorch, with benches/peers/torch_train.py
     Torch,
+    /// Generation in llama.cpp through llama_cpp, with benches/peers/llama_cpp_generate.py
+    #[value(name = "llama.cpp")]
+    Llama,
 }
 
 impl Bench {
@@ -143,7 +124,7 @@ impl Bench {
                 return Err(Usage(format!("--{flag} is {value}: expected at least {least}")).into());
             }
         }
-        let model = self.model()?;
+        let model = self.preset()?;
         let t = self.seq_len.unwrap_or(model.dims().n_positions);
         // Sizes that the model cannot have are refused before anything is measured.
         sizes::report(&model, self.batch_size, t, &sizes::Options::default())?;
@@ -152,6 +133,7 @@ impl Bench {
         }
         match self.against {
             Some(Peer::Torch) => against::torch(&self, &model, t),
+            Some(Peer::Llama) => against::llama(&self, &model),
             None => {
                 let pool = crate::train::pool(self.threads)?;
                 let mut out = Out::new(self.json);
@@ -160,7 +142,7 @@ impl Bench {
         }
     }
 
-    fn model(&self) -> anyhow::Result<gpt2::Gpt2> {
+    fn preset(&self) -> anyhow::Result<gpt2::Gpt2> {
         let preset = Preset::find(&self.preset).ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
             Usage(format!(
@@ -205,9 +187,7 @@ impl Bench {
             self.train(model, t, pool, &limits, out)?;
         }
         if wanted(Section::Decode) {
-            for &kind in &self.dtype {
-                self.decode(model, kind, pool, &limits, out)?;
-            }
+            self.decodes(model, pool, &limits, out)?;
         }
         out.end();
         Ok(())
@@ -256,20 +236,38 @@ impl Bench {
         out.json(pool, || profile_table::json("train", &report.profile, limits, pool))
     }
 
+    /// Decode of the model that is named, or of the preset with random weights, one type after the other.
+    fn decodes(&self, model: &gpt2::Gpt2, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
+        if let Some(path) = &self.model {
+            let gpt = foretoken::open_as(path, crate::train::pool(Some(pool.threads()))?, None)?;
+            return self.decode((gpt.model(), gpt.weights()), &path.display().to_string(), pool, limits, out);
+        }
+        let report = sizes::report(model, 1, model.dims().n_positions, &sizes::Options::default())?;
+        bench::fits("the decode benchmark", 2 * report.generation.bytes)?;
+        for &dtype in &self.dtype {
+            let arena = init(model.params(), SEED)?;
+            let packed = match dtype {
+                Dtype::F32 => None,
+                _ => Some(PackedWeights::new(model, pool, Source::Arena(&arena), Some(dtype.into()))?),
+            };
+            let weights = packed.as_ref().map_or_else(|| (&arena).into(), Weights::from);
+            self.decode((model, weights), &self.preset, pool, limits, out)?;
+        }
+        Ok(())
+    }
+
     fn decode(
         &self,
-        model: &gpt2::Gpt2,
-        kind: Dtype,
+        (model, weights): (&dyn Model, Weights<'_>),
+        name: &str,
         pool: &Pool,
         limits: &Limits,
         out: &mut Out,
     ) -> anyhow::Result<()> {
-        out.heading(&format!("decode, {kind:?}"))?;
-        let kind = kind.into();
-        let weights = || Ok(init(model.params(), SEED)?);
-        let report = bench::decode(pool, model, weights, kind, self.repeat, &mut |event| {
-            out.event(pool, event)
-        })?;
+        let dtype = weights.dtype().to_lowercase();
+        out.heading(&format!("decode, {name}, {dtype}"))?;
+        let report = bench::decode(pool, model, weights, self.repeat, &mut |event| out.event(pool, event))?;
+        let (together, alone) = report.together_tokens_per_s;
         let bytes_per_s = report.bytes_a_token * report.decode_tokens_per_s;
         let share = bytes_per_s / limits.bytes_per_s;
         out.text(&format!(
@@ -281,10 +279,19 @@ impl Bench {
             whole_percent(share),
             report.prefill_tokens_per_s,
         ))?;
+        out.text(&format!(
+            "{} sequences together {together:.1} tokens/s, {:.1} times one ({alone:.1}), after short prompts\n",
+            bench::TOGETHER,
+            together / alone
+        ))?;
         out.json(pool, || {
             serde_json::json!({
                 "event": "decode",
-                "preset": self.preset,
+                "model": name,
+                "dtype": dtype,
+                "sequences_together": bench::TOGETHER,
+                "together_tokens_per_s": together,
+                "alone_tokens_per_s": alone,
                 "prompt_tokens": report.prompt_tokens,
                 "tokens": report.tokens,
                 "prefill_tokens_per_s": report.prefill_tokens_per_s,

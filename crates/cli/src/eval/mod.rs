@@ -4,6 +4,7 @@ mod progress;
 mod report;
 
 use crate::Usage;
+use crate::dtype::Dtype;
 use crate::terminal::{FAINT, paint, say_error, stderr_color};
 use anyhow::Context;
 use clap::Args;
@@ -39,6 +40,7 @@ error, as if tokens were independent. Speed counts the tokens that count, each o
 Examples:
   foretoken eval --file held-out.txt
   foretoken eval --model runs/a --model runs/b --data corpus
+  foretoken eval --model gpt2 --quantize f32,q8_0,q4_0 --file book.txt     what each type costs
   foretoken eval --model gpt2 --data test.jsonl --text-field body --stride 256 --limit-tokens 100000
   foretoken eval --choices arc.jsonl --json
   cat book.txt | foretoken eval --file -"
@@ -47,6 +49,9 @@ pub(crate) struct Eval {
     /// A run, a checkpoint or a model directory; the latest run unless given; several are compared with the first
     #[arg(long, value_name = "PATH")]
     model: Vec<PathBuf>,
+    /// Types that the weights of each model are rounded to as it is opened, a row each; as stored unless given
+    #[arg(long, value_delimiter = ',', value_name = "TYPE")]
+    quantize: Vec<Dtype>,
     /// A text to score as one document; - for standard input
     #[arg(long, value_name = "TEXT", conflicts_with = "data")]
     file: Option<String>,
@@ -121,21 +126,28 @@ impl Eval {
             say_error(&paint(&models[0].display().to_string(), FAINT, stderr_color()));
         }
         let progress = Progress::new(texts.as_ref().and_then(Texts::bytes), self.limit_tokens);
+        let types: Vec<Option<Dtype>> = match self.quantize.is_empty() {
+            true => vec![None],
+            false => self.quantize.iter().copied().map(Some).collect(),
+        };
+        let each = models
+            .iter()
+            .flat_map(|path| types.iter().map(move |dtype| (path.as_path(), *dtype)));
+        let count = models.len() * types.len();
         let (mut rows, mut first) = (Vec::new(), None);
-        for path in &models {
-            let name = path.display().to_string();
+        for opened in each {
             let row = self.measure(
-                path,
+                opened,
                 texts.as_ref(),
                 questions.as_deref(),
                 &mut first,
-                models.len() > 1,
+                count > 1,
                 &progress,
             );
             // Of several, it is said which one.
-            rows.push(match models.len() {
+            rows.push(match count {
                 1 => row?,
-                _ => row.with_context(|| name)?,
+                _ => row.with_context(|| opened.0.display().to_string())?,
             });
         }
         progress.end();
@@ -174,7 +186,7 @@ impl Eval {
     /// Opens one model, measures it, and closes it again.
     fn measure(
         &self,
-        path: &Path,
+        (path, dtype): (&Path, Option<Dtype>),
         texts: Option<&Texts>,
         questions: Option<&[Question]>,
         first: &mut Option<First>,
@@ -184,7 +196,7 @@ impl Eval {
         let name = path.display().to_string();
         progress.model(&name);
         let pool: Pool = crate::train::pool(self.threads)?;
-        let gpt = foretoken::open_with(path, pool)?;
+        let gpt = foretoken::open_as(path, pool, dtype.map(Into::into))?;
         let tokenizer = gpt.tokenizer().fingerprint().to_string();
         let same_tokenizer = first.as_ref().is_none_or(|first| first.tokenizer == tokenizer);
         let mut text = match texts {

@@ -4,6 +4,7 @@ mod beams;
 mod sampling;
 
 use crate::Usage;
+use crate::dtype::Dtype;
 use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
 use beams::BeamFlags;
 use clap::Args;
@@ -43,6 +44,9 @@ pub(crate) struct Generate {
     /// Number of texts
     #[arg(short = 'n', long = "samples", default_value_t = 1, value_name = "N")]
     n: u32,
+    /// Round the weights as the model is opened: less memory, and faster; as stored unless given
+    #[arg(long, value_name = "TYPE")]
+    quantize: Option<Dtype>,
     /// Threads; one a core unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -84,7 +88,7 @@ impl Generate {
         };
         let mut options = self.options()?;
         options.sampling.validate()?;
-        let gpt = foretoken::open_with(&path, crate::train::pool(self.threads)?)?;
+        let gpt = foretoken::open_as(&path, crate::train::pool(self.threads)?, self.quantize.map(Into::into))?;
         let prompt = self.prompt()?;
         if self.model.is_none() && !self.json {
             say_error(&paint(&path.display().to_string(), FAINT, stderr_color()));

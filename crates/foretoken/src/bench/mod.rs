@@ -27,7 +27,7 @@ mod decode;
 mod kernels;
 mod train;
 
-pub use decode::{DecodeReport, decode};
+pub use decode::{DecodeReport, TOGETHER, decode, decode_sizes};
 pub use kernels::{KernelTime, kernels};
 pub use train::{TrainReport, train};
 
@@ -85,7 +85,10 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 /// Refuses what does not fit into memory, before it is taken.
-fn fits(what: &str, needed: u64) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::BenchMemory`].
+pub fn fits(what: &str, needed: u64) -> Result<(), Error> {
     match available_memory() {
         Some(available) if available < needed => Err(Error::BenchMemory {
             what: what.to_owned(),

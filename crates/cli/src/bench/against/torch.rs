@@ -1,37 +1,34 @@
-//! Training steps here and in PyTorch, in turn: A B A B …, each in a process of its own.
-//!
-//! A machine drifts by more than most differences worth having, so what is quotable is the ratio of medians taken in turn.
+//! Training steps here and in PyTorch.
 
-use super::Bench;
-use super::out::Out;
+use super::super::Bench;
+use super::super::out::Out;
+use super::{OURS, summary, version};
 use crate::Usage;
 use crate::profile_table::{duration, threads};
 use crate::terminal::{FAINT, STRONG, paint};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use foretoken::bench::median;
 use foretoken::kernels::Isa;
 use foretoken::model::{Model, gpt2::Gpt2, human_bytes};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The peer's program, part of the binary so that an installed one has it. The paths leave this package: one that is
 /// published needs the two files inside it.
 const PROGRAM: [(&str, &str); 2] = [
     (
         "torch_train.py",
-        include_str!("../../../../benches/peers/torch_train.py"),
+        include_str!("../../../../../benches/peers/torch_train.py"),
     ),
-    ("gpt.py", include_str!("../../../../benches/peers/gpt.py")),
+    ("gpt.py", include_str!("../../../../../benches/peers/gpt.py")),
 ];
 
-/// What people call the sides.
-const OURS: &str = "foretoken";
+/// What people call the other side.
 const THEIRS: &str = "PyTorch";
 
 /// Runs both sides `--rounds` times and says how they compare.
-pub(super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()> {
-    let version = torch_version(&bench.python)?;
+pub(in super::super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()> {
+    let version = version(&bench.python, "torch", "torch")?;
     let isa = Isa::detect().map_err(Usage)?.name();
     let out = Out::new(bench.json);
     let (theirs, compiled) = match bench.torch_compile {
@@ -102,27 +99,6 @@ pub(super) fn torch(bench: &Bench, model: &Gpt2, t: usize) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The version of PyTorch that a Python imports.
-fn torch_version(python: &Path) -> anyhow::Result<String> {
-    let asked = Command::new(python)
-        .args(["-c", "import torch; print(torch.__version__)"])
-        .stdin(Stdio::null())
-        .output();
-    let name = python.display();
-    let answer = match asked {
-        Ok(answer) => answer,
-        Err(error) => bail!("{name} does not start ({error}): name a Python that has PyTorch with --python"),
-    };
-    if !answer.status.success() {
-        let said = last_line(&answer.stderr);
-        bail!(
-            "{name} cannot import torch ({said}): install it there (`{name} -m pip install torch`, best in a virtual \
-             environment), or name a Python that has it with --python"
-        );
-    }
-    Ok(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
-}
-
 /// What one run of one side measured.
 struct Turn {
     tokens_per_s: f64,
@@ -133,23 +109,8 @@ struct Turn {
 
 /// Runs a side and tells what it measured: the last object on its standard output that has a rate.
 fn side(out: &Out, name: &str, round: usize, mut command: Command) -> anyhow::Result<Turn> {
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{name} does not start"))?;
-    if !done.status.success() {
-        bail!("{name} failed ({}): {}", done.status, last_line(&done.stderr));
-    }
-    let printed = String::from_utf8_lossy(&done.stdout);
-    let objects = printed
-        .lines()
-        .rev()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let summary = summary(name, &mut command, "tokens_per_s")?;
     let number = |object: &Value, key: &str| object.get(key).and_then(Value::as_f64);
-    let summary = objects
-        .into_iter()
-        .find(|object| number(object, "tokens_per_s").is_some());
-    let summary = summary.with_context(|| format!("{name} printed no object with tokens_per_s"))?;
     let turn = Turn {
         tokens_per_s: number(&summary, "tokens_per_s").unwrap_or(f64::NAN),
         step_seconds: number(&summary, "step_seconds").unwrap_or(f64::NAN),
@@ -177,12 +138,6 @@ fn side(out: &Out, name: &str, round: usize, mut command: Command) -> anyhow::Re
         out.write(&format!("{object}\n"))?;
     }
     Ok(turn)
-}
-
-fn last_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    line.unwrap_or("it said nothing").trim().to_owned()
 }
 
 /// All turns of both sides.

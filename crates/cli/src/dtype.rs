@@ -1,0 +1,37 @@
+//! Types of weights as flags name them.
+
+use clap::ValueEnum;
+use foretoken::kernels::PackedType;
+
+/// What weights are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    /// 32 bits
+    F32,
+    /// 16 bits, binary16
+    F16,
+    /// 16 bits, bfloat16
+    Bf16,
+    /// 8.5 bits
+    #[value(name = "q8_0")]
+    Q8,
+    /// 4.5 bits
+    #[value(name = "q4_0")]
+    Q4,
+    /// 5 bits
+    #[value(name = "q4_1")]
+    Q41,
+}
+
+impl From<Dtype> for PackedType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => PackedType::F32,
+            Dtype::F16 => PackedType::F16,
+            Dtype::Bf16 => PackedType::BF16,
+            Dtype::Q8 => PackedType::Q8_0,
+            Dtype::Q4 => PackedType::Q4_0,
+            Dtype::Q41 => PackedType::Q4_1,
+        }
+    }
+}
