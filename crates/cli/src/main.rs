@@ -3,6 +3,7 @@
 
 mod bench;
 mod completions;
+mod convert;
 mod dtype;
 mod eval;
 mod generate;
@@ -34,6 +35,7 @@ Examples:
   foretoken generate \"Once upon a time\"             go on with the latest run
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
+  foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
@@ -51,6 +53,8 @@ enum Command {
     Pull(pull::Pull),
     /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
     Eval(Box<eval::Eval>),
+    /// Convert a model between Hugging Face's layout and GGUF, quantised or not
+    Convert(convert::Convert),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
     /// Measure kernels, training steps and decoding beside the machine's limit
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Command::Generate(generate) => generate.run(),
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
+        Command::Convert(convert) => convert.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tokenizer(tokenizer) => tokenizer.run(),
@@ -145,7 +150,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || match cause.downcast_ref() {
                 Some(Open::Generate(error)) => sampling(error),
                 Some(Open::Train(error)) => train(error),
-                Some(Open::Windows { .. }) => true,
+                Some(Open::Windows { .. } | Open::NoSuchDtype { .. } | Open::Target { .. }) => true,
                 _ => false,
             }
     })

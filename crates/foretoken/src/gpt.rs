@@ -4,23 +4,28 @@ use crate::error::Error;
 use crate::locate::locate;
 use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
+use foretoken_formats::gguf::Gguf;
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{Buffer, CacheType, PackedType, Pool};
-use foretoken_model::{Model, PackedWeights, Source, Weights, human_bytes, load, registry};
+use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, load, load_gguf, registry};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read.
 const CONFIG_BYTES: u64 = 1 << 20;
 
+/// The largest `tokenizer_config.json`: it may list every added token, and templates.
+const TOKENIZER_CONFIG_BYTES: u64 = 16 << 20;
+
 /// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
 /// resuming verifies it.
-const OPENED: [&str; 6] = [
+const OPENED: [&str; 7] = [
     "config.json",
     safetensors::MODEL,
     safetensors::INDEX,
     "tokenizer.json",
+    "tokenizer_config.json",
     "vocab.json",
     "merges.txt",
 ];
@@ -42,8 +47,7 @@ pub struct Gpt {
     pool: Pool,
 }
 
-/// Opens a run, a checkpoint, a directory in Hugging Face's layout or a pulled repository (see [`crate::locate`]), to run on
-/// all cores.
+/// Opens a run, a checkpoint, a directory in Hugging Face's layout or a GGUF file, to run on all cores.
 ///
 /// # Errors
 /// There is no model, it is damaged or incomplete, tokeniser and model do not belong together, or there is no memory.
@@ -61,62 +65,118 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
 }
 
 /// [`open_with`], every matrix rounded to `quantize` as it is opened. Without it weights are what the file has: f32 as f32, and
-/// what has fewer bits in the form that generation reads fastest.
+/// what has fewer bits in the form that generation reads fastest (see [`PackedWeights::new`]).
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>) -> Result<Gpt, Error> {
-    let dir = locate(path.as_ref())?;
-    if dir.join(MANIFEST).exists() {
-        durable::verify_files(&dir, &OPENED)?;
-    }
-    let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
-    let tokenizer = open_tokenizer(&dir)?;
-    let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
-    if tokens > vocab_size {
-        return Err(Error::Tokenizer {
-            path: dir,
-            tokenizer: tokens,
-            model: vocab_size,
+    let path = locate(path.as_ref())?;
+    let (model, tokenizer, weights);
+    if path.is_file() {
+        let file = Gguf::open(&path)?;
+        model = registry::from_gguf(&file)?;
+        // Before memory is asked for: the file is whole, so it has some of its own.
+        gguf_views(&*model, &file)?;
+        // The vocabulary takes as long as the weights.
+        (tokenizer, weights) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| crate::gguf::tokenizer(&file));
+            let weights = read_weights(&path, &*model, &pool, Source::Gguf(&file), quantize);
+            let tokenizer = tokenizer
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (tokenizer, weights)
         });
+    } else {
+        verify(&path)?;
+        model = registry::from_config(&read_config(&path)?)?;
+        let vocabulary = open_tokenizer(&path)?;
+        check_vocabulary(&path, &vocabulary, &*model)?;
+        // Before files are looked for: what cannot be held need not be there.
+        check_memory(&path, &*model, &pool, 0, CacheType::F16)?;
+        let files = safetensors::open_model_dir(&path)?;
+        tokenizer = Ok(vocabulary);
+        weights = read_weights(&path, &*model, &pool, Source::Safetensors(&files), quantize);
     }
-    let files = safetensors::open_model_dir(&dir)?;
-    let source = Source::Safetensors(&files);
-    let weights = match quantize.is_none() && source.is_f32(&*model)? {
-        true => {
-            check_memory(&dir, &*model, &pool, 4 * model.params().floats() as u64, CacheType::F32)?;
-            Loaded::Arena(load(model.params(), &files)?)
-        }
-        false => {
-            let bytes = PackedWeights::planned_bytes(&*model, source, quantize)?;
-            check_memory(&dir, &*model, &pool, bytes, CacheType::F16)?;
-            Loaded::Packed(PackedWeights::new(&*model, &pool, source, quantize)?)
-        }
-    };
     Ok(Gpt {
-        path: dir,
+        path,
         model,
-        weights,
-        tokenizer,
+        tokenizer: tokenizer?,
+        weights: weights?,
         pool,
     })
 }
 
+/// The architecture and sizes of a model, whose weights are not read.
+///
+/// # Errors
+/// There is no model, or one that foretoken does not have.
+pub fn open_model(path: &Path) -> Result<Box<dyn Model>, Error> {
+    let path = locate(path)?;
+    Ok(match path.is_file() {
+        true => registry::from_gguf(&Gguf::open(&path)?)?,
+        false => registry::from_config(&read_config(&path)?)?,
+    })
+}
+
+/// Verifies what is opened here of a directory with a manifest.
+pub(crate) fn verify(dir: &Path) -> Result<(), Error> {
+    if dir.join(MANIFEST).exists() {
+        durable::verify_files(dir, &OPENED)?;
+    }
+    Ok(())
+}
+
+/// `config.json` of a model's directory.
+pub(crate) fn read_config(dir: &Path) -> Result<serde_json::Value, Error> {
+    Ok(json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)
+}
+
+/// Whether the model has a row for every token.
+pub(crate) fn check_vocabulary(path: &Path, tokenizer: &Tokenizer, model: &dyn Model) -> Result<(), Error> {
+    let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
+    if tokens <= vocab_size {
+        return Ok(());
+    }
+    Err(Error::Tokenizer {
+        path: path.to_owned(),
+        tokenizer: tokens,
+        model: vocab_size,
+    })
+}
+
+/// The weights as they are stored, or rounded, once there is memory for them.
+fn read_weights(
+    path: &Path,
+    model: &dyn Model,
+    pool: &Pool,
+    source: Source<'_>,
+    quantize: Option<PackedType>,
+) -> Result<Loaded, Error> {
+    if quantize.is_none() && source.is_f32(model)? {
+        check_memory(path, model, pool, 4 * model.params().floats() as u64, CacheType::F32)?;
+        return Ok(Loaded::Arena(match source {
+            Source::Gguf(file) => load_gguf(model, file)?,
+            Source::Safetensors(files) => load(model.params(), files)?,
+            Source::Arena(_) => unreachable!("models are opened from files"),
+        }));
+    }
+    let bytes = PackedWeights::planned_bytes(model, source, quantize)?;
+    check_memory(path, model, pool, bytes, CacheType::F16)?;
+    Ok(Loaded::Packed(PackedWeights::new(model, pool, source, quantize)?))
+}
+
 /// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
 /// pages can be dropped.
-fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool, weights: u64, kind: CacheType) -> Result<(), Error> {
-    let dims = model.dims();
-    let context = dims.n_positions;
+fn check_memory(path: &Path, model: &dyn Model, pool: &Pool, weights: u64, kind: CacheType) -> Result<(), Error> {
+    let context = model.dims().n_positions;
     let plan = model.decode_plan(context, kind);
-    let scratch = plan.scratch.shared + plan.scratch.a_thread * pool.threads();
-    let logits = dims.vocab_size;
-    let needed = weights
-        .saturating_add(plan.cache_bytes())
-        .saturating_add(plan.work.bytes())
-        .saturating_add(4 * (scratch + logits) as u64);
+    let scratch = plan.scratch.shared + plan.scratch.a_thread * pool.threads() + model.dims().vocab_size;
+    let needed = [plan.cache_bytes(), plan.work.bytes(), 4 * scratch as u64]
+        .into_iter()
+        .fold(weights, u64::saturating_add);
     match available_memory() {
         Some(available) if available < needed => Err(Error::Memory {
-            path: dir.to_owned(),
+            path: path.to_owned(),
             needed: human_bytes(needed),
             context,
             available: human_bytes(available),
@@ -127,24 +187,44 @@ fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool, weights: u64, kind: 
     }
 }
 
-/// The tokeniser in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+/// The tokeniser of a GGUF file, or in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+/// `tokenizer_config.json` may say which token ends a text.
 ///
 /// # Errors
 /// [`Error::NoTokenizer`], or what is wrong with the files.
-pub fn open_tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
-    let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| dir.join(name));
+pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
+    if path.is_file() {
+        return crate::gguf::tokenizer(&Gguf::open(path)?);
+    }
+    let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| path.join(name));
     if json.exists() {
-        return Ok(Tokenizer::from_file(&json)?);
+        let config = tokenizer_config(path)?;
+        return Ok(Tokenizer::from_file_ending(&json, config.as_ref().and_then(end_token))?);
     }
     if vocab.exists() && merges.exists() {
         let read = |path: &Path| json::read_bytes(path, foretoken_text::LARGEST_FILE);
         return Ok(Tokenizer::from_gpt2(&read(&vocab)?, &read(&merges)?)?);
     }
-    Err(Error::NoTokenizer { path: dir.to_owned() })
+    Err(Error::NoTokenizer { path: path.to_owned() })
+}
+
+/// `tokenizer_config.json` of a model's directory, where there is one.
+pub(crate) fn tokenizer_config(dir: &Path) -> Result<Option<serde_json::Value>, Error> {
+    let path = dir.join("tokenizer_config.json");
+    match path.exists() {
+        true => Ok(Some(json::read_bounded(path, TOKENIZER_CONFIG_BYTES)?)),
+        false => Ok(None),
+    }
+}
+
+/// The name of the token that ends a text: a text, or an object with its content.
+fn end_token(config: &serde_json::Value) -> Option<&str> {
+    let end = config.get("eos_token")?;
+    end.as_str().or_else(|| end.get("content")?.as_str())
 }
 
 impl Gpt {
-    /// The directory it was read from.
+    /// The directory or file it was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }

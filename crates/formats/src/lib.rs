@@ -46,5 +46,6 @@ pub mod json;
 pub mod map;
 pub mod memory;
 pub mod safetensors;
+mod write;
 
 pub use error::{Error, Result};

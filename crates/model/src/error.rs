@@ -54,7 +54,7 @@ pub enum Error {
         path: String,
     },
     /// A tensor has another shape than the config says.
-    #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
+    #[error("tensor `{name}` in {path} has shape {found:?}, but the config asks for {expected:?}")]
     Shape {
         /// Its name.
         name: String,
@@ -64,6 +64,40 @@ pub enum Error {
         found: Vec<usize>,
         /// The shape the config asks for.
         expected: Vec<usize>,
+    },
+    /// A key of a GGUF file has a value no model can have, or one that asks for what is not computed here.
+    #[error("{path}: `{key}` is {found}: expected {expected}")]
+    Key {
+        /// The file.
+        path: String,
+        /// The key.
+        key: String,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A GGUF file of an architecture that foretoken does not have.
+    #[error("{path}: `general.architecture` is {found:?}: foretoken has {}", .known.join(", "))]
+    GgufArchitecture {
+        /// The file.
+        path: String,
+        /// What it names.
+        found: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// A tensor of a GGUF file that the architecture has no place for: without it the numbers would be others.
+    #[error(
+        "tensor `{name}` in {path} is none of a {model_type}: models with it (biases, experts, scaled positions, a head of its own) are not supported"
+    )]
+    UnknownTensor {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: String,
+        /// The architecture.
+        model_type: &'static str,
     },
     /// The file itself could not be read.
     #[error(transparent)]

@@ -15,11 +15,20 @@ const PREFIXES: [&str; 2] = ["transformer.", "model."];
 /// # Errors
 /// A tensor is missing, has another shape or a type that is not a float; the allocator refuses.
 pub fn load(table: &ParamTable, files: &Weights) -> Result<Buffer, Error> {
+    let tensors = views(table, files)?;
     let mut weights = table.zeros("weights")?;
-    for (spec, out) in table.specs().iter().zip(table.cut_mut(&mut weights)) {
-        find(spec, files)?.read_f32(out)?;
+    for (tensor, out) in tensors.iter().zip(table.cut_mut(&mut weights)) {
+        tensor.read_f32(out)?;
     }
     Ok(weights)
+}
+
+/// The tensors of the files that are the table's, in its order.
+///
+/// # Errors
+/// A tensor is missing or has another shape.
+pub fn views<'a>(table: &ParamTable, files: &'a Weights) -> Result<Vec<TensorView<'a>>, Error> {
+    table.specs().iter().map(|spec| find(spec, files)).collect()
 }
 
 /// The tensor of a parameter, of the right shape.

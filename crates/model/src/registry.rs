@@ -4,6 +4,7 @@ use crate::contract::Model;
 use crate::error::Error;
 use crate::gpt2::{self, Gpt2};
 use crate::llama::{self, Llama};
+use foretoken_formats::gguf::{Gguf, Value};
 use serde::{Deserialize, Serialize};
 
 /// One row a variant.
@@ -12,16 +13,20 @@ struct Variant {
     model_type: &'static str,
     /// Makes a model from its config.
     from_config: fn(&serde_json::Value) -> Result<Box<dyn Model>, Error>,
+    /// Makes a model from the keys of a GGUF file.
+    from_gguf: fn(&Gguf) -> Result<Box<dyn Model>, Error>,
 }
 
 const VARIANTS: [Variant; 2] = [
     Variant {
         model_type: Gpt2::MODEL_TYPE,
         from_config: |config| Ok(Box::new(Gpt2::new(gpt2::Config::from_json(config)?)?)),
+        from_gguf: |file| Ok(Box::new(Gpt2::from_gguf(file)?)),
     },
     Variant {
         model_type: Llama::MODEL_TYPE,
         from_config: |config| Ok(Box::new(Llama::new(llama::Config::from_json(config)?)?)),
+        from_gguf: |file| Ok(Box::new(Llama::from_gguf(file)?)),
     },
 ];
 
@@ -35,6 +40,33 @@ pub fn from_config(config: &serde_json::Value) -> Result<Box<dyn Model>, Error> 
         Some(variant) => (variant.from_config)(config),
         None => Err(Error::Architecture {
             found: found.map_or_else(|| "missing".into(), |name| format!("`{name}`")),
+            known: VARIANTS.iter().map(|variant| variant.model_type).collect(),
+        }),
+    }
+}
+
+/// The model of a GGUF file: `general.architecture` and its keys. Its tensors are looked for by [`crate::gguf_views`].
+///
+/// # Errors
+/// An unknown architecture, a key that is missing or of the wrong type, a size that is impossible, a key that asks for what
+/// is not computed here.
+pub fn from_gguf(file: &Gguf) -> Result<Box<dyn Model>, Error> {
+    let path = || file.path().display().to_string();
+    let parts = file.optional("split.count", "a whole number", Value::as_u64)?;
+    if let Some(parts) = parts.filter(|&parts| parts > 1) {
+        return Err(Error::Key {
+            path: path(),
+            key: "split.count".into(),
+            found: parts.to_string(),
+            expected: "1: join the parts first (`llama-gguf-split --merge`)".into(),
+        });
+    }
+    let found = file.require("general.architecture", "a text", Value::as_str)?;
+    match VARIANTS.iter().find(|variant| variant.model_type == found) {
+        Some(variant) => (variant.from_gguf)(file),
+        None => Err(Error::GgufArchitecture {
+            path: path(),
+            found: found.chars().take(64).collect(),
             known: VARIANTS.iter().map(|variant| variant.model_type).collect(),
         }),
     }

@@ -38,7 +38,11 @@ impl Weights<'_> {
 
     /// Bytes that one token reads: all but other tokens' rows of what is only looked up.
     pub fn bytes_a_token(&self, model: &dyn Model) -> u64 {
-        let looked_up = model.params().specs().iter().filter(|spec| spec.product.is_none() && spec.shape.len() > 1);
+        let looked_up = model
+            .params()
+            .specs()
+            .iter()
+            .filter(|spec| spec.product.is_none() && spec.shape.len() > 1);
         let rows: usize = looked_up.map(|spec| spec.len() - spec.shape[1]).sum();
         self.bytes(model) - 4 * rows as u64
     }

@@ -38,4 +38,6 @@ pub use documents::{
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use split::{MANY_DOCUMENTS, Split};
-pub use tokenizer::{END_OF_TEXT, Kind, LARGEST_FILE, StreamDecoder, Tokenizer, Trainer};
+pub use tokenizer::{
+    END_OF_TEXT, Kind, LARGEST_FILE, LARGEST_VOCABULARY, Parts, Pattern, StreamDecoder, Tokenizer, Trainer,
+};

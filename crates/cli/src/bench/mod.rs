@@ -240,7 +240,13 @@ impl Bench {
     fn decodes(&self, model: &gpt2::Gpt2, pool: &Pool, limits: &Limits, out: &mut Out) -> anyhow::Result<()> {
         if let Some(path) = &self.model {
             let gpt = foretoken::open_as(path, crate::train::pool(Some(pool.threads()))?, None)?;
-            return self.decode((gpt.model(), gpt.weights()), &path.display().to_string(), pool, limits, out);
+            return self.decode(
+                (gpt.model(), gpt.weights()),
+                &path.display().to_string(),
+                pool,
+                limits,
+                out,
+            );
         }
         let report = sizes::report(model, 1, model.dims().n_positions, &sizes::Options::default())?;
         bench::fits("the decode benchmark", 2 * report.generation.bytes)?;
@@ -248,7 +254,12 @@ impl Bench {
             let arena = init(model.params(), SEED)?;
             let packed = match dtype {
                 Dtype::F32 => None,
-                _ => Some(PackedWeights::new(model, pool, Source::Arena(&arena), Some(dtype.into()))?),
+                _ => Some(PackedWeights::new(
+                    model,
+                    pool,
+                    Source::Arena(&arena),
+                    Some(dtype.into()),
+                )?),
             };
             let weights = packed.as_ref().map_or_else(|| (&arena).into(), Weights::from);
             self.decode((model, weights), &self.preset, pool, limits, out)?;

@@ -19,7 +19,7 @@ pub(super) fn write_gguf(model: &dyn Model, dtype: Dtype, dir: &Path, file: &Pat
         let mut out = std::fs::File::create(hf.join(safetensors::MODEL))?;
         safetensors::write(&mut out, &tensors(model.params(), &weights), &[("format", "pt")])?;
         std::fs::write(hf.join("config.json"), model.config().to_string())?;
-        std::fs::write(hf.join("tokenizer.json"), Tokenizer::bytes().to_json())?;
+        std::fs::write(hf.join("tokenizer.json"), Tokenizer::byte().to_json())?;
     }
     let options = ConvertOptions {
         dtype: Some(dtype.into()),

@@ -452,6 +452,11 @@ fn models() {
         ),
         ("\"n_layer\": 1", "\"n_layer\": 2", &["`h.1.", "not in"]),
         ("\"n_head\": 2", "\"n_head\": 5", &["`n_head` is 5", "a divisor"]),
+        (
+            "\"n_layer\": 1",
+            "\"n_layer\": 1e999",
+            &["hf/config.json:", "out of range"],
+        ),
         ("\"gpt2\"", "\"mamba\"", &["`mamba`", "gpt2"]),
         ("{", "", &["hf/config.json:"]),
     ] {

@@ -124,12 +124,21 @@ fn together(pool: &Pool, model: &dyn Model, weights: Weights<'_>, n: usize, roun
         states.push(model.decode_state(prompt + tokens, weights.cache_type())?);
     }
     let mut logits = vec![0.0; n * dims.vocab_size];
-    let ids: Vec<u32> = (0..prompt.max(n)).map(|i| (i * 7919 % dims.vocab_size) as u32).collect();
+    let ids: Vec<u32> = (0..prompt.max(n))
+        .map(|i| (i * 7919 % dims.vocab_size) as u32)
+        .collect();
     let mut rates = Vec::new();
     for round in 0..=rounds {
         for state in &mut states {
             state.truncate(0);
-            foretoken_model::decode(model, pool, weights, state, &ids[..prompt], &mut logits[..dims.vocab_size]);
+            foretoken_model::decode(
+                model,
+                pool,
+                weights,
+                state,
+                &ids[..prompt],
+                &mut logits[..dims.vocab_size],
+            );
         }
         let mut all: Vec<&mut DecodeState> = states.iter_mut().collect();
         let begun = Instant::now();

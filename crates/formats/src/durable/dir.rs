@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// successful.
 ///
 /// The target must not exist, neither at the beginning nor at the end: a directory cannot be replaced atomically, and
-/// checkpoints have fresh names. Dropped without commit, or after an error there, everything is removed.
+/// checkpoints have fresh names; only [`DurableDir::replace`] does it all the same. Dropped without commit, or after an error there, everything is removed.
 ///
 /// ```
 /// # let tmp = tempfile::tempdir()?;
@@ -32,6 +32,8 @@ pub struct DurableDir {
     target: PathBuf,
     temporary: PathBuf,
     files: Vec<ManifestFile>,
+    /// What is at the target may go.
+    replace: bool,
     /// A file could not be written.
     broken: bool,
     committed: bool,
@@ -43,8 +45,20 @@ impl DurableDir {
     /// # Errors
     /// [`Error::Exists`], and where the temporary directory cannot be created.
     pub fn create(target: impl AsRef<Path>) -> Result<Self> {
-        let target = target.as_ref();
-        refuse_existing(target)?;
+        refuse_existing(target.as_ref())?;
+        Self::begin(target.as_ref(), false)
+    }
+
+    /// As [`DurableDir::create`], in the place of a directory that may be there: it goes when the new one is whole. A
+    /// process that is killed between the two leaves neither at the target, and the old one beside it as `NAME.tmp-PID-N`.
+    ///
+    /// # Errors
+    /// Where the temporary directory cannot be created.
+    pub fn replace(target: impl AsRef<Path>) -> Result<Self> {
+        Self::begin(target.as_ref(), true)
+    }
+
+    fn begin(target: &Path, replace: bool) -> Result<Self> {
         loop {
             let temporary = temporary(target)?;
             match steps::create_dir(&temporary) {
@@ -56,6 +70,7 @@ impl DurableDir {
                         target: target.to_owned(),
                         temporary,
                         files: Vec::new(),
+                        replace,
                         broken: false,
                         committed: false,
                     });
@@ -105,6 +120,7 @@ impl DurableDir {
         file::write_in_place(&self.temporary.join(MANIFEST), |w| w.write_all(&manifest.encode()))?;
         // Before the rename: the names in the directory have to be on the disk when the directory is.
         steps::sync_dir(&self.temporary).map_err(failed("fsync", &self.temporary, 0))?;
+        let old = self.set_aside()?;
         refuse_existing(&self.target)?;
         steps::rename(&self.temporary, &self.target).map_err(|error| match error.kind() {
             // Made by another process since the line above.
@@ -114,9 +130,25 @@ impl DurableDir {
             _ => failed("rename to", &self.target, 0)(error),
         })?;
         self.committed = true;
+        if let Some(old) = old {
+            // Where that fails there is nothing left to do, and `remove_leftovers` finds it.
+            let _ = steps::remove_dir(&old);
+        }
         let parent = parent(&self.target);
         steps::sync_dir(parent).map_err(failed("fsync", parent, 0))?;
         Ok(manifest)
+    }
+}
+
+impl DurableDir {
+    /// Gives what may be replaced a temporary name.
+    fn set_aside(&self) -> Result<Option<PathBuf>> {
+        if !self.replace || !self.target.is_dir() {
+            return Ok(None);
+        }
+        let old = temporary(&self.target)?;
+        steps::rename(&self.target, &old).map_err(failed("rename", &self.target, 0))?;
+        Ok(Some(old))
     }
 }
 

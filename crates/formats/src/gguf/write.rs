@@ -3,6 +3,7 @@
 use super::header::{self, ALIGNMENT, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_NAME_BYTES, MAX_RANK};
 use super::value::{Value, ValueType};
 use crate::dtype::Dtype;
+use crate::write::Counted;
 use std::collections::HashSet;
 use std::io::{self, Write};
 
@@ -185,23 +186,5 @@ impl Writer {
 
     fn padded(&self, bytes: u64) -> u64 {
         bytes.next_multiple_of(self.alignment.into())
-    }
-}
-
-/// Counts what goes through it.
-struct Counted<'a> {
-    to: &'a mut dyn Write,
-    written: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.written += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }

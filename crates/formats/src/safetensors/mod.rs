@@ -15,7 +15,7 @@ mod write;
 pub use ::safetensors::Dtype;
 pub use header::{MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_STRING_BYTES, MAX_TENSORS};
 pub use model_dir::{INDEX, MODEL, Weights, index_shards, open_model_dir};
-pub use write::{Data, Tensor, encoded_len, write};
+pub use write::{Data, Described, Tensor, encoded_len, encoded_len_of, write, write_streamed};
 
 use crate::dtype;
 use crate::map::MappedFile;

@@ -3,6 +3,7 @@
 use super::Dtype;
 use super::header::{MAX_HEADER_BYTES, METADATA};
 use crate::dtype;
+use crate::write::Counted;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,6 +17,24 @@ pub struct Tensor<'a> {
     pub shape: &'a [usize],
     /// Elements in row-major order.
     pub data: Data<'a>,
+}
+
+/// A tensor to be written whose bytes come later: see [`write_streamed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// Its name, unique in the file.
+    pub name: &'a str,
+    /// Sizes, the slowest first; empty for a scalar.
+    pub shape: &'a [usize],
+    /// Type of an element, of whole bytes.
+    pub dtype: Dtype,
+}
+
+impl Described<'_> {
+    /// Bytes of the elements in the file.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product::<usize>() * (self.dtype.bitsize() / 8)
+    }
 }
 
 /// The elements of a [`Tensor`].
@@ -91,9 +110,12 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Bytes of the elements in the file.
-    fn size(&self) -> usize {
-        self.elements() * (self.dtype().bitsize() / 8)
+    fn described(&self) -> Described<'a> {
+        Described {
+            name: self.name,
+            shape: self.shape,
+            dtype: self.dtype(),
+        }
     }
 
     fn write(&self, w: &mut dyn Write) -> io::Result<()> {
@@ -122,8 +144,27 @@ impl<'a> Tensor<'a> {
 /// # Panics
 /// Where a shape's product is not the number of elements, or a name stands twice or is `__metadata__`.
 pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> io::Result<()> {
+    check(tensors);
+    let described: Vec<Described<'_>> = tensors.iter().map(Tensor::described).collect();
+    write_streamed(w, &described, metadata, |index, w| tensors[index].write(w))
+}
+
+/// [`write()`] of tensors whose bytes come while they are written, so that no more than one of them need be in memory.
+/// `data` is called for each, in the order of the file, with its index in `tensors` and a place to write its bytes to.
+///
+/// # Errors
+/// Those of `w` and of `data`, and a header longer than the format allows.
+///
+/// # Panics
+/// Where a name stands twice or is `__metadata__`, and where `data` writes another number of bytes than the tensor has.
+pub fn write_streamed(
+    w: &mut dyn Write,
+    tensors: &[Described<'_>],
+    metadata: &[(&str, &str)],
+    mut data: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let order = order(tensors);
-    let header = header(&order, metadata);
+    let header = header(tensors, &order, metadata);
     if header.len() as u64 > MAX_HEADER_BYTES {
         let message = format!(
             "a header of {} bytes; safetensors allows {MAX_HEADER_BYTES}",
@@ -133,8 +174,16 @@ pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)
     }
     w.write_all(&(header.len() as u64).to_le_bytes())?;
     w.write_all(&header)?;
-    for tensor in order {
-        tensor.write(w)?;
+    for index in order {
+        let mut counted = Counted { to: w, written: 0 };
+        data(index, &mut counted)?;
+        let (tensor, written) = (&tensors[index], counted.written);
+        assert!(
+            written == tensor.size() as u64,
+            "{}: {} bytes, {written} were written",
+            tensor.name,
+            tensor.size()
+        );
     }
     Ok(())
 }
@@ -144,20 +193,23 @@ pub fn write(w: &mut dyn Write, tensors: &[Tensor<'_>], metadata: &[(&str, &str)
 /// # Panics
 /// As [`write()`].
 pub fn encoded_len(tensors: &[Tensor<'_>], metadata: &[(&str, &str)]) -> u64 {
-    let order = order(tensors);
-    let data: u64 = order.iter().map(|tensor| tensor.size() as u64).sum();
-    8 + header(&order, metadata).len() as u64 + data
+    check(tensors);
+    let described: Vec<Described<'_>> = tensors.iter().map(Tensor::described).collect();
+    encoded_len_of(&described, metadata)
 }
 
-/// The tensors in the order of their bytes, checked.
-fn order<'a, 'b>(tensors: &'b [Tensor<'a>]) -> Vec<&'b Tensor<'a>> {
-    let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name).collect();
-    names.sort_unstable();
-    for pair in names.windows(2) {
-        assert!(pair[0] != pair[1], "two tensors of the name {:?}", pair[0]);
-    }
+/// Bytes that [`write_streamed`] writes for the same arguments.
+///
+/// # Panics
+/// Where a name stands twice or is `__metadata__`.
+pub fn encoded_len_of(tensors: &[Described<'_>], metadata: &[(&str, &str)]) -> u64 {
+    let order = order(tensors);
+    let data: u64 = tensors.iter().map(|tensor| tensor.size() as u64).sum();
+    8 + header(tensors, &order, metadata).len() as u64 + data
+}
+
+fn check(tensors: &[Tensor<'_>]) {
     for tensor in tensors {
-        assert!(tensor.name != METADATA, "{METADATA} is no name for a tensor");
         let found = tensor.elements();
         assert!(
             tensor.shape.iter().product::<usize>() == found,
@@ -166,22 +218,36 @@ fn order<'a, 'b>(tensors: &'b [Tensor<'a>]) -> Vec<&'b Tensor<'a>> {
             tensor.shape
         );
     }
-    let mut order: Vec<_> = tensors.iter().collect();
-    order.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize())); // stable
+}
+
+/// The tensors' indices in the order of their bytes; names are checked.
+fn order(tensors: &[Described<'_>]) -> Vec<usize> {
+    let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        assert!(pair[0] != pair[1], "two tensors of the name {:?}", pair[0]);
+    }
+    for name in names {
+        assert!(name != METADATA, "{METADATA} is no name for a tensor");
+    }
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(tensors[index].dtype.bitsize())); // stable
     order
 }
 
 /// The header, padded with spaces so that the data begin at a multiple of 8.
-fn header(order: &[&Tensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
+fn header(tensors: &[Described<'_>], order: &[usize], metadata: &[(&str, &str)]) -> Vec<u8> {
     let mut texts = BTreeMap::from([("format", "pt")]);
     texts.extend(metadata.iter().copied());
-    let mut header = serde_json::to_vec(&Header { order, texts }).expect("text, numbers and lists have a JSON form");
+    let header = Header { tensors, order, texts };
+    let mut header = serde_json::to_vec(&header).expect("text, numbers and lists have a JSON form");
     header.resize(header.len().next_multiple_of(8), b' ');
     header
 }
 
 struct Header<'a> {
-    order: &'a [&'a Tensor<'a>],
+    tensors: &'a [Described<'a>],
+    order: &'a [usize],
     texts: BTreeMap<&'a str, &'a str>,
 }
 
@@ -190,7 +256,8 @@ impl Serialize for Header<'_> {
         let mut map = serializer.serialize_map(Some(1 + self.order.len()))?;
         map.serialize_entry(METADATA, &self.texts)?;
         let mut begin = 0;
-        for tensor in self.order {
+        for &index in self.order {
+            let tensor = &self.tensors[index];
             let end = begin + tensor.size();
             let place = Place {
                 tensor,
@@ -204,14 +271,14 @@ impl Serialize for Header<'_> {
 }
 
 struct Place<'a> {
-    tensor: &'a Tensor<'a>,
+    tensor: &'a Described<'a>,
     offsets: [usize; 2],
 }
 
 impl Serialize for Place<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut place = serializer.serialize_struct("Place", 3)?;
-        place.serialize_field("dtype", &self.tensor.dtype())?;
+        place.serialize_field("dtype", &self.tensor.dtype)?;
         place.serialize_field("shape", self.tensor.shape)?;
         place.serialize_field("data_offsets", &self.offsets)?;
         place.end()

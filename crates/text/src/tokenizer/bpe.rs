@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::pattern::pieces;
+use super::Pattern;
 
 /// Pieces remembered while encoding; forgetting all of them past this bounds the memory and keeps the table in cache.
 const REMEMBERED: usize = 1 << 16;
@@ -13,7 +13,9 @@ const REMEMBERED: usize = 1 << 16;
 /// The merges of a vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) struct Bpe {
-    /// The token of each byte.
+    /// Where merges end.
+    pub(crate) pattern: Pattern,
+    /// The token of each byte; [`super::NO_TOKEN`] where the vocabulary lacks one.
     pub(crate) bytes: Box<[u32; 256]>,
     /// The pairs that merge, in order of rank.
     pub(crate) merges: Vec<(u32, u32)>,
@@ -29,23 +31,28 @@ struct Symbol {
     next: u32,
 }
 
-/// No neighbour, or a symbol that has been merged into the one before it.
-const NONE: u32 = u32::MAX;
+/// No neighbour, a symbol that has been merged into the one before it, or a byte without a token.
+const NONE: u32 = super::NO_TOKEN;
 
 impl Bpe {
     /// Merges in order of rank, with the token each gives. A pair that is there twice keeps its last rank.
-    pub(crate) fn new(bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Bpe {
+    pub(crate) fn new(pattern: Pattern, bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Bpe {
         let ranks = merges.iter().zip(results).enumerate();
         let ranks = ranks.map(|(rank, (&pair, &id))| (pair, (rank as u32, id))).collect();
-        Bpe { bytes, merges, ranks }
+        Bpe {
+            pattern,
+            bytes,
+            merges,
+            ranks,
+        }
     }
 
     /// Appends the ids of `text`. `memory` may come from other texts of the same tokeniser.
     pub(crate) fn encode<'t>(&self, text: &'t str, memory: &mut Memory<'t>, out: &mut Vec<u32>) {
         let Memory { seen, ids, work } = memory;
-        for piece in pieces(text) {
-            if piece.len() == 1 {
-                out.push(self.bytes[usize::from(piece.as_bytes()[0])]);
+        for piece in self.pattern.pieces(text) {
+            if let [byte] = *piece.as_bytes() {
+                out.extend(Some(self.bytes[usize::from(byte)]).filter(|&id| id != NONE));
                 continue;
             }
             if let Some(&(start, end)) = seen.get(piece) {
@@ -64,7 +71,7 @@ impl Bpe {
         }
     }
 
-    /// Appends the ids of one piece: the pair of lowest rank merges first, the leftmost where ranks are equal.
+    /// Appends the ids of one piece, bytes without a token left out: the pair of lowest rank merges first, the leftmost where ranks are equal.
     /// n log n in the bytes of the piece, however long a "word" without spaces is.
     fn merge(&self, piece: &[u8], work: &mut Work, out: &mut Vec<u32>) {
         // A piece is a part of a document in memory; past 4 GiB the links would not fit, so it is cut.

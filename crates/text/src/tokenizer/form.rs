@@ -52,6 +52,9 @@ pub(super) struct Part<'a> {
     pub(super) kind: Cow<'a, str>,
     pub(super) add_prefix_space: Option<bool>,
     pub(super) use_regex: Option<bool>,
+    pub(super) individual_digits: Option<bool>,
+    #[serde(borrow, default)]
+    pub(super) pretokenizers: List<Part<'a>, 16>,
     #[serde(borrow, default)]
     pub(super) decoders: List<Part<'a>, 16>,
     /// What a `TemplateProcessing` makes of one text.

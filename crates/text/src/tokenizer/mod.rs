@@ -4,6 +4,7 @@ mod alphabet;
 mod batch;
 mod bpe;
 mod form;
+mod parts;
 mod pattern;
 mod read;
 mod stream;
@@ -23,9 +24,11 @@ use foldhash::fast::RandomState;
 
 use crate::{Error, Fingerprint};
 use bpe::{Bpe, Memory};
+pub use parts::Parts;
+pub use pattern::Pattern;
 pub(crate) use pattern::last_cut;
 pub use stream::StreamDecoder;
-pub(crate) use train::LARGEST_VOCABULARY;
+pub use train::LARGEST_VOCABULARY;
 pub use train::Trainer;
 
 /// The special token that ends a document.
@@ -41,7 +44,7 @@ pub enum Kind {
     Byte,
     /// A character of the training text. Characters it did not have fall back to tokens of their UTF-8 bytes.
     Char,
-    /// A string of bytes: byte-level byte-pair encoding with GPT-2's split pattern.
+    /// A string of bytes: byte-level byte-pair encoding; what is trained here has GPT-2's split pattern.
     Bpe,
 }
 
@@ -70,7 +73,8 @@ impl std::str::FromStr for Kind {
 
 /// A vocabulary of V tokens, with ids 0 to V-1, and the way from text to them.
 ///
-/// Every text can be encoded, and decodes to itself. No text typed by a user becomes a special token unless it is asked
+/// Every text can be encoded, and decodes to itself; of others' vocabularies some lack control characters and rare bytes,
+/// which their own readers leave out of a text, too. No text typed by a user becomes a special token unless it is asked
 /// for with [`encode_with_special`](Tokenizer::encode_with_special).
 ///
 /// ```
@@ -126,11 +130,11 @@ enum Encoder {
 
 impl Encoder {
     /// Without merges a BPE is a table.
-    fn byte_level(bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Encoder {
+    fn byte_level(pattern: Pattern, bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Encoder {
         if merges.is_empty() {
             Encoder::Byte(bytes)
         } else {
-            Encoder::Bpe(Bpe::new(bytes, merges, results))
+            Encoder::Bpe(Bpe::new(pattern, bytes, merges, results))
         }
     }
 }
@@ -215,7 +219,7 @@ impl Tokenizer {
         }
         let mut tokens = Tokens::default();
         list.iter().for_each(|token| tokens.push(token));
-        Tokenizer::with_end(tokens, Encoder::byte_level(bytes, merges, results))
+        Tokenizer::with_end(tokens, Encoder::byte_level(Pattern::Gpt2, bytes, merges, results))
     }
 
     /// Adds the end of text as the last id.
@@ -235,6 +239,15 @@ impl Tokenizer {
     /// # Errors
     /// Where the file cannot be read, and those of [`from_bytes`](Tokenizer::from_bytes).
     pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
+        Self::from_file_ending(path, None)
+    }
+
+    /// As [`from_file`](Tokenizer::from_file); `end` names the special token that ends a text, as `tokenizer_config.json`
+    /// does. Where there is none of that name, it is found as ever.
+    ///
+    /// # Errors
+    /// As [`from_file`](Tokenizer::from_file).
+    pub fn from_file_ending(path: &Path, end: Option<&str>) -> Result<Tokenizer, Error> {
         let io = |source| Error::Io {
             path: path.to_owned(),
             source,
@@ -243,7 +256,7 @@ impl Tokenizer {
         let mut bytes = Vec::new();
         // One byte past the limit, whatever length the system tells.
         file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
-        Tokenizer::from_bytes(&bytes).map_err(|error| Error::TokenizerFile {
+        Tokenizer::read(&bytes, end).map_err(|error| Error::TokenizerFile {
             path: path.to_owned(),
             source: Box::new(error),
         })
@@ -295,7 +308,10 @@ impl Tokenizer {
     /// Appends the ids of `text` as ordinary text to `ids`.
     fn encode_into<'t>(&self, text: &'t str, memory: &mut Memory<'t>, ids: &mut Vec<u32>) {
         match &self.encoder {
-            Encoder::Byte(table) => ids.extend(text.bytes().map(|byte| table[usize::from(byte)])),
+            Encoder::Byte(table) => {
+                let found = text.bytes().map(|byte| table[usize::from(byte)]);
+                ids.extend(found.filter(|&id| id != NO_TOKEN));
+            }
             Encoder::Char(chars) => chars.encode(text, ids),
             Encoder::Bpe(bpe) => bpe.encode(text, memory, ids),
         }

@@ -1,5 +1,6 @@
-//! GPT-2's split pattern: text into pieces that merges never cross.
+//! Pattern patterns: text into pieces that merges never cross.
 //!
+//! GPT-2's is
 //! `'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: a contraction, a word, a number or a run of
 //! signs, each with the space before it; and runs of white space, whose last character stays behind for what follows.
 
@@ -13,32 +14,75 @@ static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^(?:'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+)").expect("a constant pattern")
 });
 
-/// The pieces of `text` in order; together they are `text`.
-pub(crate) fn pieces(text: &str) -> Pieces<'_> {
-    Pieces { rest: text }
+/// How a byte-level BPE cuts a text into pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// GPT-2's pattern.
+    #[default]
+    Gpt2,
+    /// Every numeral by itself, and GPT-2's pattern on what lies between them: SmolLM's, StarCoder's.
+    Digits,
 }
 
-/// See [`pieces`].
+impl Pattern {
+    /// The pieces of `text` in order; together they are `text`.
+    pub(crate) fn pieces(self, text: &str) -> Pieces<'_> {
+        Pieces {
+            pattern: self,
+            part: "",
+            rest: text,
+        }
+    }
+}
+
+/// See [`Pattern::pieces`].
 pub(crate) struct Pieces<'t> {
+    pattern: Pattern,
+    /// What GPT-2's pattern works on: text without numerals, or all of it.
+    part: &'t str,
     rest: &'t str,
+}
+
+impl<'t> Pieces<'t> {
+    /// A numeral that stands at the beginning of the rest; otherwise the rest up to one becomes the part.
+    fn numeral(&mut self) -> Option<&'t str> {
+        let digit = |c: char| c.is_numeric();
+        let end = match self.pattern {
+            Pattern::Digits => self.rest.find(digit).unwrap_or(self.rest.len()),
+            Pattern::Gpt2 => self.rest.len(),
+        };
+        if end > 0 {
+            (self.part, self.rest) = self.rest.split_at(end);
+            return None;
+        }
+        let numeral = self.rest.chars().next()?;
+        let (numeral, rest) = self.rest.split_at(numeral.len_utf8());
+        self.rest = rest;
+        Some(numeral)
+    }
 }
 
 impl<'t> Iterator for Pieces<'t> {
     type Item = &'t str;
 
     fn next(&mut self) -> Option<&'t str> {
-        if self.rest.is_empty() {
-            return None;
+        if self.part.is_empty() {
+            if self.rest.is_empty() {
+                return None;
+            }
+            if let Some(numeral) = self.numeral() {
+                return Some(numeral);
+            }
         }
-        let mut end = PATTERN.find(self.rest).map_or(self.rest.len(), |found| found.end());
-        if end < self.rest.len() {
-            let last = self.rest[..end].chars().next_back().filter(|c| c.is_whitespace());
+        let mut end = PATTERN.find(self.part).map_or(self.part.len(), |found| found.end());
+        if end < self.part.len() {
+            let last = self.part[..end].chars().next_back().filter(|c| c.is_whitespace());
             if let Some(last) = last.map(char::len_utf8).filter(|&length| length < end) {
                 end -= last;
             }
         }
-        let (piece, rest) = self.rest.split_at(end);
-        self.rest = rest;
+        let (piece, part) = self.part.split_at(end);
+        self.part = part;
         Some(piece)
     }
 }
@@ -64,7 +108,18 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> Vec<&str> {
-        pieces(text).collect()
+        Pattern::Gpt2.pieces(text).collect()
+    }
+
+    /// By hand, from the rule: numerals alone, and white space before one is no longer before something.
+    #[test]
+    fn digits_stand_alone() {
+        let split = |text| Pattern::Digits.pieces(text).collect::<Vec<_>>();
+        assert_eq!(split("it's 42!"), ["it", "'s", " ", "4", "2", "!"]);
+        assert_eq!(split("a  1 b"), ["a", "  ", "1", " b"]);
+        assert_eq!(split("٣가½"), ["٣", "가", "½"]);
+        assert_eq!(split("x = 3.14"), ["x", " =", " ", "3", ".", "1", "4"]);
+        assert_eq!(split(""), [""; 0]);
     }
 
     #[test]
@@ -85,10 +140,13 @@ mod tests {
     proptest! {
         #[test]
         fn cuts_keep_the_pieces(text in "[a'sl0 \n\t가\u{3000}.]{0,40}") {
-            prop_assert_eq!(split(&text).concat(), text.as_str());
-            if let Some(cut) = last_cut(&text) {
-                let halves = [split(&text[..cut]), split(&text[cut..])].concat();
-                prop_assert_eq!(halves, split(&text));
+            for rule in [Pattern::Gpt2, Pattern::Digits] {
+                let split = |text| rule.pieces(text).collect::<Vec<_>>();
+                prop_assert_eq!(split(&text).concat(), text.as_str());
+                if let Some(cut) = last_cut(&text) {
+                    let halves = [split(&text[..cut]), split(&text[cut..])].concat();
+                    prop_assert_eq!(halves, split(&text));
+                }
             }
         }
     }

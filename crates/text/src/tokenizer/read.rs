@@ -11,18 +11,23 @@ use serde::Deserialize;
 
 use super::alphabet::token_to_bytes;
 use super::form::{Added, File, Merge, Model, Part, Piece, Vocab, halves, not_a_merge, special};
-use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, NO_TOKEN, Tokenizer, Tokens};
+use super::{Chars, END_OF_TEXT, Encoder, LARGEST_FILE, NO_TOKEN, Pattern, Tokenizer, Tokens};
 use crate::Error;
 use crate::error::shorten;
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`: the three kinds written here, and GPT-2's own or any other byte-level BPE with GPT-2's
-    /// split pattern.
+    /// Reads a `tokenizer.json`: the three kinds written here, and GPT-2's own or any other byte-level BPE with a split
+    /// pattern of [`Pattern`].
     ///
     /// # Errors
     /// Where it is larger than [`LARGEST_FILE`](crate::LARGEST_FILE), is not JSON of that form, has a part that is not
     /// read here, or contradicts itself: ids with gaps, merges of absent tokens, no token for a byte, no end of text.
     pub fn from_bytes(json: &[u8]) -> Result<Tokenizer, Error> {
+        Self::read(json, None)
+    }
+
+    /// [`from_bytes`](Tokenizer::from_bytes) with the name of the token that ends a text, where it is known.
+    pub(super) fn read(json: &[u8], end: Option<&str>) -> Result<Tokenizer, Error> {
         let file: File<'_> = parse("tokenizer.json", json)?;
         let is_byte_level = |part: &Part<'_>| part.kind == "ByteLevel";
         refuse("normalizer", file.normalizer.as_ref(), "null")?;
@@ -47,13 +52,16 @@ impl Tokenizer {
                     "ByteFallback with byte_fallback",
                 ));
             }
-            return read_chars(&file);
+            if !file.model.merges.0.is_empty() {
+                return Err(unsupported("merges", "not empty", "none with byte_fallback"));
+            }
+            return read_chars(&file.model.vocab.0, &file.added_tokens.0, end);
         }
-        let Some(pre) = file.pre_tokenizer.as_ref().filter(|part| is_byte_level(part)) else {
+        let Some((pattern, pre)) = file.pre_tokenizer.as_ref().and_then(pattern_of) else {
             return Err(unsupported(
                 "pre_tokenizer",
                 kind_of(file.pre_tokenizer.as_ref()),
-                "ByteLevel",
+                "ByteLevel, alone or after Digits one by one",
             ));
         };
         if pre.add_prefix_space == Some(true) {
@@ -66,7 +74,13 @@ impl Tokenizer {
         if decoder.is_none() {
             return Err(unsupported("decoder", kind_of(file.decoder.as_ref()), "ByteLevel"));
         }
-        read_byte_level(&file.model.vocab.0, &file.model.merges.0, &file.added_tokens.0)
+        read_byte_level(
+            pattern,
+            &file.model.vocab.0,
+            &file.model.merges.0,
+            &file.added_tokens.0,
+            end,
+        )
     }
 
     /// Reads the `vocab.json` and `merges.txt` of a GPT-2.
@@ -93,7 +107,7 @@ impl Tokenizer {
         }
         let end = vocab.0.iter().find(|(token, _)| token == END_OF_TEXT);
         let id = end.ok_or_else(no_end)?.1;
-        read_byte_level(&vocab.0, &merges, &[special(id, END_OF_TEXT)])
+        read_byte_level(Pattern::Gpt2, &vocab.0, &merges, &[special(id, END_OF_TEXT)], None)
     }
 }
 
@@ -114,6 +128,19 @@ fn check_size(bytes: &[u8]) -> Result<(), Error> {
         })
     } else {
         Ok(())
+    }
+}
+
+/// The split pattern of a pre-tokeniser, and the part of it that is `ByteLevel`.
+fn pattern_of<'p, 'a>(pre: &'p Part<'a>) -> Option<(Pattern, &'p Part<'a>)> {
+    match (&*pre.kind, &pre.pretokenizers.0[..]) {
+        ("ByteLevel", _) => Some((Pattern::Gpt2, pre)),
+        ("Sequence", [digits, level])
+            if digits.kind == "Digits" && digits.individual_digits == Some(true) && level.kind == "ByteLevel" =>
+        {
+            Some((Pattern::Digits, level))
+        }
+        _ => None,
     }
 }
 
@@ -138,7 +165,7 @@ fn is_bare_template(part: &Part<'_>) -> bool {
     part.kind == "TemplateProcessing" && matches!(part.single.0[..], [Piece::Sequence(_)])
 }
 
-fn invalid<T>(message: String) -> Result<T, Error> {
+pub(super) fn invalid<T>(message: String) -> Result<T, Error> {
     Err(Error::TokenizerInvalid(message))
 }
 
@@ -170,7 +197,7 @@ fn check_model(model: &Model<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
+pub(super) fn check_added(added: &[Added<'_>]) -> Result<(), Error> {
     const LONGEST: usize = 256;
     for token in added {
         let name = shorten(&token.content);
@@ -240,15 +267,16 @@ fn by_id<'t>(vocab: &'t [(Cow<'_, str>, u32)], added: &'t [Added<'_>]) -> Result
     Ok((tokens, ids))
 }
 
-/// The end of text, and the special tokens in order of id.
-fn specials(added: &[Added<'_>]) -> Result<(u32, Vec<(u32, String)>), Error> {
+/// The end of text, which `end` may name, and the special tokens in order of id.
+fn specials(added: &[Added<'_>], end: Option<&str>) -> Result<(u32, Vec<(u32, String)>), Error> {
     let mut special: Vec<(u32, String)> = added
         .iter()
         .map(|token| (token.id, token.content.clone().into_owned()))
         .collect();
     special.sort();
     special.dedup();
-    let named = special.iter().find(|(_, name)| name == END_OF_TEXT);
+    let find = |wanted: &str| special.iter().find(|(_, name)| name == wanted);
+    let named = end.and_then(find).or_else(|| find(END_OF_TEXT));
     let eos = match (named, special.as_slice()) {
         (Some((id, _)), _) | (None, [(id, _)]) => *id,
         _ => return Err(no_end()),
@@ -256,13 +284,24 @@ fn specials(added: &[Added<'_>]) -> Result<(u32, Vec<(u32, String)>), Error> {
     Ok((eos, special))
 }
 
-fn read_byte_level(
+/// Bytes that a vocabulary may lack, as those of SmolLM do: control characters that its text never had, what begins no
+/// character, and what begins a character past the planes in use.
+fn may_lack(byte: u8) -> bool {
+    match byte {
+        b'\t' | b'\n' | b'\r' => false,
+        byte => byte.is_ascii_control() || matches!(byte, 0xC0..=0xC1 | 0xF1..=0xFF),
+    }
+}
+
+pub(super) fn read_byte_level(
+    pattern: Pattern,
     vocab: &[(Cow<'_, str>, u32)],
     merges: &[Merge<'_>],
     added: &[Added<'_>],
+    end: Option<&str>,
 ) -> Result<Tokenizer, Error> {
     let (names, ids) = by_id(vocab, added)?;
-    let (eos, special) = specials(added)?;
+    let (eos, special) = specials(added, end)?;
     let is_special = |id: u32| special.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     let mut tokens = Tokens::default();
     let mut bytes = Box::new([NO_TOKEN; 256]);
@@ -286,7 +325,7 @@ fn read_byte_level(
             }
         }
     }
-    if let Some(byte) = bytes.iter().position(|&id| id == NO_TOKEN) {
+    if let Some(byte) = (0..=255).find(|&byte| bytes[usize::from(byte)] == NO_TOKEN && !may_lack(byte)) {
         return invalid(format!(
             "no token for the byte {byte:#04X}: some text could not be encoded"
         ));
@@ -318,7 +357,7 @@ fn read_byte_level(
         pairs.push(pair);
         results.push(id_of(rank, &format!("{left}{right}"))?);
     }
-    let encoder = Encoder::byte_level(bytes, pairs, &results);
+    let encoder = Encoder::byte_level(pattern, bytes, pairs, &results);
     Ok(Tokenizer {
         tokens,
         special,
@@ -327,12 +366,13 @@ fn read_byte_level(
     })
 }
 
-fn read_chars(file: &File<'_>) -> Result<Tokenizer, Error> {
-    if !file.model.merges.0.is_empty() {
-        return Err(unsupported("merges", "not empty", "none with byte_fallback"));
-    }
-    let (names, _) = by_id(&file.model.vocab.0, &file.added_tokens.0)?;
-    let (eos, special) = specials(&file.added_tokens.0)?;
+pub(super) fn read_chars(
+    vocab: &[(Cow<'_, str>, u32)],
+    added: &[Added<'_>],
+    end: Option<&str>,
+) -> Result<Tokenizer, Error> {
+    let (names, _) = by_id(vocab, added)?;
+    let (eos, special) = specials(added, end)?;
     let mut tokens = Tokens::default();
     let mut chars = Chars {
         ids: HashMap::default(),

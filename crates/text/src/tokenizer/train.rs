@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use super::Pattern;
 use super::alphabet::byte_to_char;
-use super::pattern::pieces;
 use super::{Kind, Tokenizer};
 use crate::Error;
 
 /// The most tokens a vocabulary may have, read or trained.
-pub(crate) const LARGEST_VOCABULARY: usize = 1 << 20;
+pub const LARGEST_VOCABULARY: usize = 1 << 20;
 
 /// Bytes of a piece that count as one word. Longer runs without a space, in a script without spaces or in a file of
 /// hashes, are cut here: a merge rewrites every word that holds it, and a word of megabytes would cost as much each time.
@@ -69,7 +69,7 @@ impl Trainer {
             Kind::Bpe => {
                 // Counted by borrowed key first: one allocation a distinct word, not one a word.
                 let mut counts: HashMap<&str, u64, RandomState> = HashMap::default();
-                for word in pieces(text).flat_map(words).filter(|word| word.len() > 1) {
+                for word in Pattern::Gpt2.pieces(text).flat_map(words).filter(|word| word.len() > 1) {
                     *counts.entry(word).or_default() += 1;
                 }
                 for (word, count) in counts {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::alphabet::bytes_to_token;
 use super::form::{Added, special};
-use super::{Encoder, Tokenizer};
+use super::{Encoder, Pattern, Tokenizer};
 
 impl Tokenizer {
     /// The `tokenizer.json` of this tokeniser: the same bytes for the same tokeniser, on every machine.
@@ -21,11 +21,14 @@ impl Tokenizer {
             Encoder::Bpe(bpe) => {
                 let token = |id| bytes_to_token(self.tokens.get(id).expect("merges name tokens"));
                 let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right));
-                (
-                    byte_level(true),
-                    byte_level(true),
-                    bpe.merges.iter().map(line).collect(),
-                )
+                let pre_tokenizer = match bpe.pattern {
+                    Pattern::Gpt2 => byte_level(true),
+                    Pattern::Digits => {
+                        let digits = json!({"type": "Digits", "individual_digits": true});
+                        json!({"type": "Sequence", "pretokenizers": [digits, byte_level(true)]})
+                    }
+                };
+                (pre_tokenizer, byte_level(true), bpe.merges.iter().map(line).collect())
             }
         };
         let file = FileOut {
@@ -72,7 +75,7 @@ impl Tokenizer {
     }
 
     /// The string that stands for a token in `vocab`.
-    fn token_name(&self, id: u32) -> String {
+    pub(super) fn token_name(&self, id: u32) -> String {
         let bytes = self.tokens.get(id).expect("an id below V");
         if let Ok(at) = self.special.binary_search_by_key(&id, |(id, _)| *id) {
             return self.special[at].1.clone();

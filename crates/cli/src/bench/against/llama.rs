@@ -9,7 +9,7 @@ use crate::terminal::{FAINT, STRONG, paint};
 use anyhow::Context;
 use foretoken::bench::median;
 use foretoken::kernels::{Isa, PackedType};
-use foretoken::model::{Model, gpt2::Gpt2};
+use foretoken::model::gpt2::Gpt2;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +56,13 @@ pub(in super::super) fn llama(bench: &Bench, model: &Gpt2) -> anyhow::Result<()>
             theirs
                 .arg(&program)
                 .arg(&file)
-                .args(["--json", "--rounds", &repeat.to_string(), "--threads", &cores.to_string()])
+                .args([
+                    "--json",
+                    "--rounds",
+                    &repeat.to_string(),
+                    "--threads",
+                    &cores.to_string(),
+                ])
                 .args(["--prompt-tokens", &prompt.to_string(), "--tokens", &tokens.to_string()]);
             for ((side, command), turns) in [(OURS, ours), (THEIRS, theirs)].into_iter().zip(&mut turns) {
                 out.phase(&format!("{side}, round {round} of {}", bench.rounds));
@@ -111,12 +117,22 @@ fn side_of(out: &Out, (name, side, round): (&str, &str, usize), mut command: Com
 
 /// Medians of both sides and their ratio.
 fn compare(out: &Out, name: &str, turns: &[Vec<Turn>; 2]) -> anyhow::Result<()> {
-    let medians = |rate: usize| turns.each_ref().map(|turns| median(&turns.iter().map(|turn| turn[rate]).collect::<Vec<_>>()));
+    let medians = |rate: usize| {
+        turns
+            .each_ref()
+            .map(|turns| median(&turns.iter().map(|turn| turn[rate]).collect::<Vec<_>>()))
+    };
     for (rate, (key, what)) in RATES.into_iter().enumerate() {
         let [ours, theirs] = medians(rate);
         let ratio = paint(&format!("{:.2} times as fast", ours / theirs), STRONG, out.color);
-        let note = paint(&format!("  (ratio of medians, {} turns each)", turns[0].len()), FAINT, out.color);
-        out.text(&format!("median   {what} {ours:>8.1} against {theirs:>8.1} tokens/s: {ratio}{note}\n"))?;
+        let note = paint(
+            &format!("  (ratio of medians, {} turns each)", turns[0].len()),
+            FAINT,
+            out.color,
+        );
+        out.text(&format!(
+            "median   {what} {ours:>8.1} against {theirs:>8.1} tokens/s: {ratio}{note}\n"
+        ))?;
         if out.json {
             let object = json!({
                 "event": "against", "peer": "llama.cpp", "model": name, "rate": key,

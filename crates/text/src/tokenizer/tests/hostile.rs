@@ -189,6 +189,22 @@ fn byte_without_a_token() {
     refused(after(change), "no token for the byte 0x51");
 }
 
+/// As SmolLM's vocabulary has it: what `tokenizers` drops is dropped, and the rest of the text stays.
+#[test]
+fn control_characters_without_a_token() {
+    let change = |file: &mut Value| {
+        let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+        for (name, new) in [("\u{104}", "4"), ("\u{f1}", "5")] {
+            let id = vocab.remove(name).unwrap();
+            vocab.insert(new.repeat(9), id);
+        }
+    };
+    let tokenizer = after(change).unwrap();
+    let text = "a\u{4}b\u{4}, \u{40000}c";
+    let decoded = tokenizer.decode_bytes(&tokenizer.encode(text)).unwrap();
+    assert_eq!(decoded, b"ab, \x80\x80\x80c");
+}
+
 #[test]
 fn character_vocabulary_with_holes() {
     let json = String::from_utf8(trained(Kind::Char, "abc", 0).to_json()).unwrap();

@@ -205,6 +205,23 @@ fn hugging_face_reads_every_kind_to_the_same_ids() {
     }
 }
 
+/// Digits one by one, as SmolLM has it; and every tokeniser is made again of its parts.
+#[test]
+fn digits_alone_as_hugging_face_has_them() {
+    let trained = trained(Kind::Bpe, &format!("{TRAINING} 12 1200 year 2024 2024"), 500);
+    let mut parts = trained.parts();
+    parts.pattern = Pattern::Digits;
+    let tokenizer = Tokenizer::from_parts(&parts).unwrap();
+    let ids = |tokenizer: &Tokenizer| tokenizer.encode("in 2024");
+    assert!(ids(&tokenizer).len() > ids(&trained).len());
+    for tokenizer in tokenizers().iter().chain([&tokenizer]) {
+        assert_same_as_hugging_face(tokenizer);
+        let read = Tokenizer::from_bytes(&tokenizer.to_json()).unwrap();
+        let made = Tokenizer::from_parts(&tokenizer.parts()).unwrap();
+        assert_eq!((read.parts(), made.parts()), (tokenizer.parts(), tokenizer.parts()));
+    }
+}
+
 #[test]
 fn vocabularies_by_hand() {
     let char = trained(Kind::Char, "나가 가", 0);
