@@ -3,6 +3,7 @@
 
 mod bench;
 mod completions;
+mod convert;
 mod generate;
 mod optimizer;
 mod plot;
@@ -29,6 +30,7 @@ Examples:
   foretoken train                                   a small model on the built-in stories, in two minutes
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
+  foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
@@ -41,6 +43,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Write text with a model
     Generate(Box<generate::Generate>),
+    /// Convert a model between Hugging Face's layout and GGUF, quantised or not
+    Convert(convert::Convert),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
     Size(size::Size),
     /// Measure kernels, training steps and decoding beside the machine's limit
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
+        Command::Convert(convert) => convert.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tokenizer(tokenizer) => tokenizer.run(),
@@ -129,6 +134,10 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref().is_some_and(sampling)
             || cause.downcast_ref().is_some_and(vocabulary)
             || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
+            || matches!(
+                cause.downcast_ref(),
+                Some(Open::NoSuchDtype { .. } | Open::Target { .. })
+            )
     })
 }
 

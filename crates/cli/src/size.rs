@@ -4,9 +4,8 @@ use crate::optimizer::{Optimizer, OptimizerState};
 use crate::size_table::{self, Style};
 use crate::{Usage, terminal};
 use clap::Args;
-use foretoken::formats::json;
 use foretoken::model::registry::{PRESETS, Preset};
-use foretoken::model::{Error, Model, gpt2, registry, sizes};
+use foretoken::model::{Error, Model, gpt2, sizes};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +28,7 @@ pub(crate) struct Size {
     /// The same as PRESET
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "name"])]
     preset: Option<String>,
-    /// A run, a checkpoint or a model directory
+    /// A run, a checkpoint, a model directory or a GGUF file
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// L: number of blocks
@@ -113,8 +112,7 @@ impl Size {
         {
             return Err(Usage("--model brings its own sizes: leave --n-layer and the like away".into()).into());
         }
-        let dir = foretoken::locate(path)?;
-        let model = registry::from_config(&json::read_bounded(dir.join("config.json"), 1 << 20)?)?;
+        let model = foretoken::open_model(path)?;
         let t = self.seq_len.unwrap_or(model.dims().n_positions);
         let report = sizes::report(&*model, self.batch_size, t, options)?;
         let fit = |memory| sizes::fit(sizes::Context::Trained(&*model), self.batch_size, t, memory, options);

@@ -43,7 +43,7 @@ enum Action {
         after_help = "Examples:\n  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\"\n  foretoken tokenizer encode --model runs/001-tiny --json < book.txt"
     )]
     Encode {
-        /// A tokenizer.json, a run, a checkpoint or a model directory; the latest run unless given
+        /// A tokenizer.json, a run, a checkpoint, a model directory or a GGUF file; the latest run unless given
         #[arg(long, value_name = "PATH")]
         model: Option<PathBuf>,
         /// The text; all of standard input unless given, newlines included
@@ -58,7 +58,7 @@ enum Action {
     /// Print the text of token ids
     #[command(after_help = "Example:\n  echo 464 329 | foretoken tokenizer decode --model tokenizer.json")]
     Decode {
-        /// A tokenizer.json, a run, a checkpoint or a model directory; the latest run unless given
+        /// A tokenizer.json, a run, a checkpoint, a model directory or a GGUF file; the latest run unless given
         #[arg(long, value_name = "PATH")]
         model: Option<PathBuf>,
         /// The ids; standard input unless given
@@ -91,7 +91,7 @@ fn open(path: Option<&Path>) -> anyhow::Result<Tokenizer> {
         Some(path) => path.to_owned(),
         None => foretoken::latest_run(Path::new(crate::train::RUNS))?,
     };
-    if path.is_file() {
+    if path.is_file() && !foretoken::is_gguf(&path) {
         return Ok(Tokenizer::from_file(&path)?);
     }
     Ok(foretoken::open_tokenizer(&foretoken::locate(&path)?)?)

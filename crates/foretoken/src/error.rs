@@ -1,5 +1,6 @@
 //! What can go wrong between a path and a text.
 
+use foretoken_formats::dtype::Dtype;
 use std::path::PathBuf;
 
 /// Why a model cannot be opened or used.
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// There is no model at a path.
-    #[error("{} holds no model: expected a run, a checkpoint, or a directory with config.json and model.safetensors", .path.display())]
+    #[error("{} holds no model: expected a run, a checkpoint, a directory with config.json and model.safetensors, or a .gguf file", .path.display())]
     NoModel {
         /// Where it was looked for.
         path: PathBuf,
@@ -36,6 +37,48 @@ pub enum Error {
         tokenizer: usize,
         /// V of the model.
         model: usize,
+    },
+    /// A GGUF file's tokeniser that is not read here, or contradicts the rest of the file.
+    #[error("{}: `{key}` is {found}: expected {expected}", .path.display())]
+    GgufTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What it holds.
+        found: String,
+        /// What is read.
+        expected: String,
+    },
+    /// A tokeniser that a GGUF file cannot hold.
+    #[error("{} has a tokenizer of characters with the character {token}, which stands for a space in GGUF: take a byte or bpe tokenizer", .path.display())]
+    NotInGguf {
+        /// The model.
+        path: PathBuf,
+        /// The character.
+        token: &'static str,
+    },
+    /// A type that the target of a conversion does not hold.
+    #[error("{} is a directory in Hugging Face's layout, which holds f32, f16 and bf16: {dtype} is for a .gguf file", .path.display())]
+    NoSuchDtype {
+        /// The target.
+        path: PathBuf,
+        /// What was asked for.
+        dtype: Dtype,
+    },
+    /// A type that is only read.
+    #[error("{dtype} is only read; written are f32, f16, bf16, q8_0, q4_0 and q4_1")]
+    ReadOnlyDtype {
+        /// What was asked for.
+        dtype: Dtype,
+    },
+    /// The target of a conversion may not be replaced.
+    #[error("{} is not replaced: {reason}", .path.display())]
+    Target {
+        /// The target.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
     },
     /// More memory than there is.
     #[error("{} needs about {needed} to generate with its context of {context} tokens, and {available} are free: {help}", .path.display())]

@@ -4,23 +4,28 @@ use crate::error::Error;
 use crate::locate::locate;
 use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
+use foretoken_formats::gguf::Gguf;
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, human_bytes, load, registry, sizes};
+use foretoken_model::{Model, gguf_views, human_bytes, load, load_gguf, registry, sizes};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read.
 const CONFIG_BYTES: u64 = 1 << 20;
 
+/// The largest `tokenizer_config.json`: it may list every added token, and templates.
+const TOKENIZER_CONFIG_BYTES: u64 = 16 << 20;
+
 /// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
 /// resuming verifies it.
-const OPENED: [&str; 6] = [
+const OPENED: [&str; 7] = [
     "config.json",
     safetensors::MODEL,
     safetensors::INDEX,
     "tokenizer.json",
+    "tokenizer_config.json",
     "vocab.json",
     "merges.txt",
 ];
@@ -35,7 +40,7 @@ pub struct Gpt {
     pool: Pool,
 }
 
-/// Opens a run, a checkpoint or a directory in Hugging Face's layout, to run on all cores.
+/// Opens a run, a checkpoint, a directory in Hugging Face's layout or a GGUF file, to run on all cores.
 ///
 /// # Errors
 /// There is no model, it is damaged or incomplete, tokeniser and model do not belong together, or there is no memory.
@@ -49,28 +54,68 @@ pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
-    let dir = locate(path.as_ref())?;
-    if dir.join(MANIFEST).exists() {
-        durable::verify_files(&dir, &OPENED)?;
+    let path = locate(path.as_ref())?;
+    let (model, tokenizer, weights);
+    if path.is_file() {
+        let file = Gguf::open(&path)?;
+        model = registry::from_gguf(&file)?;
+        // Before memory is asked for: the file is whole, so it has some of its own.
+        gguf_views(&*model, &file)?;
+        tokenizer = crate::gguf::tokenizer(&file)?;
+        check_memory(&path, &*model, &pool)?;
+        weights = load_gguf(&*model, &file)?;
+    } else {
+        verify(&path)?;
+        model = registry::from_config(&read_config(&path)?)?;
+        tokenizer = open_tokenizer(&path)?;
+        check_vocabulary(&path, &tokenizer, &*model)?;
+        check_memory(&path, &*model, &pool)?;
+        weights = load(model.params(), &safetensors::open_model_dir(&path)?)?;
     }
-    let model = registry::from_config(&json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)?;
-    let tokenizer = open_tokenizer(&dir)?;
-    let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
-    if tokens > vocab_size {
-        return Err(Error::Tokenizer {
-            path: dir,
-            tokenizer: tokens,
-            model: vocab_size,
-        });
-    }
-    check_memory(&dir, &*model, &pool)?;
-    let weights = load(model.params(), &safetensors::open_model_dir(&dir)?)?;
     Ok(Gpt {
-        path: dir,
+        path,
         model,
         weights,
         tokenizer,
         pool,
+    })
+}
+
+/// The architecture and sizes of a model, whose weights are not read.
+///
+/// # Errors
+/// There is no model, or one that foretoken does not have.
+pub fn open_model(path: &Path) -> Result<Box<dyn Model>, Error> {
+    let path = locate(path)?;
+    Ok(match path.is_file() {
+        true => registry::from_gguf(&Gguf::open(&path)?)?,
+        false => registry::from_config(&read_config(&path)?)?,
+    })
+}
+
+/// Verifies what is opened here of a directory with a manifest.
+pub(crate) fn verify(dir: &Path) -> Result<(), Error> {
+    if dir.join(MANIFEST).exists() {
+        durable::verify_files(dir, &OPENED)?;
+    }
+    Ok(())
+}
+
+/// `config.json` of a model's directory.
+pub(crate) fn read_config(dir: &Path) -> Result<serde_json::Value, Error> {
+    Ok(json::read_bounded(dir.join("config.json"), CONFIG_BYTES)?)
+}
+
+/// Whether the model has a row for every token.
+pub(crate) fn check_vocabulary(path: &Path, tokenizer: &Tokenizer, model: &dyn Model) -> Result<(), Error> {
+    let (tokens, vocab_size) = (tokenizer.vocab_size(), model.dims().vocab_size);
+    if tokens <= vocab_size {
+        return Ok(());
+    }
+    Err(Error::Tokenizer {
+        path: path.to_owned(),
+        tokenizer: tokens,
+        model: vocab_size,
     })
 }
 
@@ -96,24 +141,44 @@ fn check_memory(dir: &Path, model: &dyn Model, pool: &Pool) -> Result<(), Error>
     }
 }
 
-/// The tokeniser in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+/// The tokeniser of a GGUF file, or in a model's directory: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+/// `tokenizer_config.json` may say which token ends a text.
 ///
 /// # Errors
 /// [`Error::NoTokenizer`], or what is wrong with the files.
-pub fn open_tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
-    let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| dir.join(name));
+pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
+    if path.is_file() {
+        return crate::gguf::tokenizer(&Gguf::open(path)?);
+    }
+    let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| path.join(name));
     if json.exists() {
-        return Ok(Tokenizer::from_file(&json)?);
+        let config = tokenizer_config(path)?;
+        return Ok(Tokenizer::from_file_ending(&json, config.as_ref().and_then(end_token))?);
     }
     if vocab.exists() && merges.exists() {
         let read = |path: &Path| json::read_bytes(path, foretoken_text::LARGEST_FILE);
         return Ok(Tokenizer::from_gpt2(&read(&vocab)?, &read(&merges)?)?);
     }
-    Err(Error::NoTokenizer { path: dir.to_owned() })
+    Err(Error::NoTokenizer { path: path.to_owned() })
+}
+
+/// `tokenizer_config.json` of a model's directory, where there is one.
+pub(crate) fn tokenizer_config(dir: &Path) -> Result<Option<serde_json::Value>, Error> {
+    let path = dir.join("tokenizer_config.json");
+    match path.exists() {
+        true => Ok(Some(json::read_bounded(path, TOKENIZER_CONFIG_BYTES)?)),
+        false => Ok(None),
+    }
+}
+
+/// The name of the token that ends a text: a text, or an object with its content.
+fn end_token(config: &serde_json::Value) -> Option<&str> {
+    let end = config.get("eos_token")?;
+    end.as_str().or_else(|| end.get("content")?.as_str())
 }
 
 impl Gpt {
-    /// The directory it was read from.
+    /// The directory or file it was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }

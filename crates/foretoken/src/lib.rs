@@ -6,7 +6,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let tmp = tempfile::tempdir()?;
 //! # let path = foretoken::doc_model(tmp.path())?;
-//! // `path`: a run, a checkpoint, or a directory in Hugging Face's layout.
+//! // `path`: a run, a checkpoint, a directory in Hugging Face's layout, or a GGUF file.
 //! let gpt = foretoken::open(&path)?;
 //! let options = foretoken::GenerateOptions { max_tokens: 20, ..Default::default() };
 //! let text = gpt.generate("Mina", &options)?;
@@ -20,7 +20,9 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod convert;
 mod error;
+mod gguf;
 mod gpt;
 mod grammar;
 mod locate;
@@ -29,10 +31,12 @@ mod score;
 mod stop;
 mod write;
 
+pub use convert::{ConvertOptions, ConvertProgress, Converted, ConvertedTensor, Kept, OnProgress, convert};
 pub use error::Error;
-pub use gpt::{Gpt, open, open_tokenizer, open_with};
+pub use gguf::tokenizer as gguf_tokenizer;
+pub use gpt::{Gpt, open, open_model, open_tokenizer, open_with};
 pub use grammar::Grammar;
-pub use locate::{is_run, last_run, latest_run, locate};
+pub use locate::{is_gguf, is_run, last_run, latest_run, locate};
 pub use score::{Score, TokenScore};
 pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 

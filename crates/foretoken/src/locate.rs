@@ -1,6 +1,7 @@
-//! From what a user names to a directory with a model.
+//! From what a user names to where a model is.
 
 use crate::error::Error;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,11 +10,26 @@ pub fn is_run(path: &Path) -> bool {
     path.join("run.toml").is_file()
 }
 
-/// The directory that holds `config.json`: the path itself, or the newest checkpoint of a run.
+/// Whether a path is a GGUF file: by its first bytes, or by its name, so that what is wrong with one is said.
+pub fn is_gguf(path: &Path) -> bool {
+    let named = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gguf"));
+    let magic = || -> std::io::Result<bool> {
+        let mut bytes = [0; 4];
+        std::fs::File::open(path)?.read_exact(&mut bytes)?;
+        Ok(bytes == *b"GGUF")
+    };
+    path.is_file() && (named || magic().unwrap_or(false))
+}
+
+/// Where a model is: a GGUF file, or the directory that holds `config.json`, the path itself or the newest checkpoint of
+/// a run.
 ///
 /// # Errors
 /// [`Error::NoModel`].
 pub fn locate(path: &Path) -> Result<PathBuf, Error> {
+    if is_gguf(path) {
+        return Ok(path.to_owned());
+    }
     let candidates = [path.to_owned(), path.join("latest")];
     let found = candidates.into_iter().find(|dir| dir.join("config.json").is_file());
     // The link itself would move under a reader while the run goes on.

@@ -28,7 +28,7 @@ Examples:
 pub(crate) struct Generate {
     /// The beginning of the text; standard input where it is a pipe, else none
     prompt: Option<String>,
-    /// A run, a checkpoint or a model directory; the latest run unless given
+    /// A run, a checkpoint, a model directory or a GGUF file; the latest run unless given
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// Tokens after which a text ends at the latest

@@ -111,7 +111,7 @@ impl Train {
             return Ok(());
         }
         // Until here a signal ends the process at once: nothing is half-written, and nothing is trained to lose.
-        let stop = on_signal()?;
+        let stop = on_signal("step")?;
         progress.start(&run);
         let tokenizer = run.data.tokenizer.clone();
         let outcome = run.train(&pool, &stop, &mut |event| match event {
@@ -187,14 +187,15 @@ fn next_run(preset: &str) -> PathBuf {
 }
 
 /// A flag that the first SIGINT or SIGTERM raises; the second leaves at once, with nothing half-written in place.
-fn on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+/// What is being waited for is told.
+pub(crate) fn on_signal(after: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        say_error("\nStopping after this step; once more leaves at once.");
+        say_error(&format!("\nStopping after this {after}; once more leaves at once."));
     })?;
     Ok(stop)
 }

@@ -340,7 +340,7 @@ fn places() {
     for path in ["nosuch", "tiny.toml", "."] {
         let says = [
             &format!("{path} holds no model")[..],
-            "a run, a checkpoint, or a directory with config.json",
+            "a run, a checkpoint, a directory with config.json and model.safetensors, or a .gguf file",
         ];
         refused(&place, &format!("generate --model {path}"), 1, &says);
         refused(&place, &format!("size --model {path}"), 1, &says);
@@ -445,6 +445,11 @@ fn models() {
         ),
         ("\"n_layer\": 1", "\"n_layer\": 2", &["`h.1.", "not in"]),
         ("\"n_head\": 2", "\"n_head\": 5", &["`n_head` is 5", "a divisor"]),
+        (
+            "\"n_layer\": 1",
+            "\"n_layer\": 1e999",
+            &["hf/config.json:", "out of range"],
+        ),
         ("\"gpt2\"", "\"mamba\"", &["`mamba`", "gpt2"]),
         ("{", "", &["hf/config.json:"]),
     ] {

@@ -5,6 +5,7 @@ mod behaviour;
 mod bench;
 mod commands;
 mod common;
+mod convert;
 mod disk_full;
 mod fallback;
 mod generate;
