@@ -22,6 +22,14 @@ pub fn is_gguf(path: &Path) -> bool {
     path.is_file() && (named || magic().unwrap_or(false))
 }
 
+/// The GGUF file of a directory that holds no other model.
+fn only_gguf(dir: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let mut found = files.filter(|path| is_gguf(path));
+    let file = found.next()?;
+    (found.next().is_none() && !dir.join("config.json").exists()).then_some(file)
+}
+
 /// Where a model is: a GGUF file, or the directory that holds `config.json`: the path itself, the newest checkpoint of a run,
 /// or, where there is no such path, what was pulled of the repository of that name (`ORG/NAME`, `ORG/NAME@REVISION`). The
 /// network is not asked.
@@ -37,7 +45,10 @@ pub fn locate(path: &Path) -> Result<PathBuf, Error> {
         .to_str()
         .filter(|_| !path.exists())
         .and_then(|name| name.parse::<RepoRef>().ok());
-    let pulled = || Cache::from_env()?.snapshot(repo.as_ref()?).filter(is_model);
+    let pulled = || {
+        let snapshot = Cache::from_env()?.snapshot(repo.as_ref()?)?;
+        only_gguf(&snapshot).or_else(|| Some(snapshot).filter(is_model))
+    };
     let found = [path.to_owned(), path.join("latest")]
         .into_iter()
         .find(is_model)
