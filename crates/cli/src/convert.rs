@@ -1,11 +1,7 @@
 //! `foretoken convert`
 
 use crate::terminal::{FAINT, STRONG, grouped, paint, say_error, stderr_color, stdout_color};
-<<<<<<< HEAD
 use clap::Args;
-=======
-use clap::{Args, ValueEnum};
->>>>>>> gguf
 use foretoken::formats::dtype::Dtype;
 use foretoken::model::human_bytes;
 use foretoken::{ConvertOptions, Converted, ConvertedTensor, Kept};
@@ -38,11 +34,7 @@ pub(crate) struct Convert {
     to: PathBuf,
     /// The type of the weights; as they are unless given
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
-<<<<<<< HEAD
     dtype: Option<crate::dtype::Dtype>,
-=======
-    dtype: Option<Type>,
->>>>>>> gguf
     /// Replace what is at OUT, once the new model is whole
     #[arg(long)]
     force: bool,
@@ -51,43 +43,6 @@ pub(crate) struct Convert {
     json: bool,
 }
 
-<<<<<<< HEAD
-=======
-/// What can be written.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Type {
-    /// 32 bits
-    F32,
-    /// 16 bits, up to 65504
-    F16,
-    /// 16 bits, with the range of f32
-    Bf16,
-    /// 8.5 bits a weight; only in GGUF
-    #[value(name = "q8_0")]
-    Q8,
-    /// 4.5 bits a weight; only in GGUF
-    #[value(name = "q4_0")]
-    Q40,
-    /// 5 bits a weight; only in GGUF
-    #[value(name = "q4_1")]
-    Q41,
-}
-
-impl From<Type> for Dtype {
-    fn from(dtype: Type) -> Self {
-        match dtype {
-            Type::F32 => Dtype::F32,
-            Type::F16 => Dtype::F16,
-            Type::Bf16 => Dtype::BF16,
-            Type::Q8 => Dtype::Q8_0,
-            Type::Q40 => Dtype::Q4_0,
-            Type::Q41 => Dtype::Q4_1,
-        }
-    }
-}
-
->>>>>>> gguf
 impl Convert {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let options = ConvertOptions {

@@ -4,11 +4,8 @@
 mod bench;
 mod completions;
 mod convert;
-<<<<<<< HEAD
 mod dtype;
 mod eval;
-=======
->>>>>>> gguf
 mod generate;
 mod optimizer;
 mod plot;
@@ -36,11 +33,8 @@ Examples:
   foretoken train                                   a small model on the built-in stories, in two minutes
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
-<<<<<<< HEAD
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
-=======
->>>>>>> gguf
   foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
@@ -55,13 +49,10 @@ enum Command {
     Train(Box<train::Train>),
     /// Write text with a model
     Generate(Box<generate::Generate>),
-<<<<<<< HEAD
     /// Fetch a model from the Hugging Face hub
     Pull(pull::Pull),
     /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
     Eval(Box<eval::Eval>),
-=======
->>>>>>> gguf
     /// Convert a model between Hugging Face's layout and GGUF, quantised or not
     Convert(convert::Convert),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
@@ -91,11 +82,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
-<<<<<<< HEAD
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
-=======
->>>>>>> gguf
         Command::Convert(convert) => convert.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
@@ -159,20 +147,12 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref().is_some_and(sizes)
             || cause.downcast_ref().is_some_and(sampling)
             || cause.downcast_ref().is_some_and(vocabulary)
-<<<<<<< HEAD
             || match cause.downcast_ref() {
                 Some(Open::Generate(error)) => sampling(error),
                 Some(Open::Train(error)) => train(error),
                 Some(Open::Windows { .. } | Open::NoSuchDtype { .. } | Open::Target { .. }) => true,
                 _ => false,
             }
-=======
-            || matches!(cause.downcast_ref(), Some(Open::Generate(error)) if sampling(error))
-            || matches!(
-                cause.downcast_ref(),
-                Some(Open::NoSuchDtype { .. } | Open::Target { .. })
-            )
->>>>>>> gguf
     })
 }
 

@@ -28,11 +28,7 @@ pub(crate) struct Size {
     /// The same as PRESET
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "name"])]
     preset: Option<String>,
-<<<<<<< HEAD
     /// A run, a checkpoint, a model directory, a GGUF file or the name of a pulled model
-=======
-    /// A run, a checkpoint, a model directory or a GGUF file
->>>>>>> gguf
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// L: number of blocks

@@ -43,12 +43,8 @@ enum Action {
         after_help = "Examples:\n  foretoken tokenizer encode --model tokenizer.json \"안녕하세요\"\n  foretoken tokenizer encode --model runs/001-tiny --json < book.txt"
     )]
     Encode {
-<<<<<<< HEAD
         /// A tokenizer.json, a run, a checkpoint, a model directory, a GGUF file or the name of a pulled model; the latest run
         /// unless given
-=======
-        /// A tokenizer.json, a run, a checkpoint, a model directory or a GGUF file; the latest run unless given
->>>>>>> gguf
         #[arg(long, value_name = "PATH")]
         model: Option<PathBuf>,
         /// The text; all of standard input unless given, newlines included
@@ -63,12 +59,8 @@ enum Action {
     /// Print the text of token ids
     #[command(after_help = "Example:\n  echo 464 329 | foretoken tokenizer decode --model tokenizer.json")]
     Decode {
-<<<<<<< HEAD
         /// A tokenizer.json, a run, a checkpoint, a model directory, a GGUF file or the name of a pulled model; the latest run
         /// unless given
-=======
-        /// A tokenizer.json, a run, a checkpoint, a model directory or a GGUF file; the latest run unless given
->>>>>>> gguf
         #[arg(long, value_name = "PATH")]
         model: Option<PathBuf>,
         /// The ids; standard input unless given

@@ -15,8 +15,8 @@ pub enum Error {
     },
     /// What could be a repository's name is neither a path nor in the cache.
     #[error(
-        "{repo} is no path here, and no model of that name was pulled: expected a run, a checkpoint, or a directory with \
-         config.json and model.safetensors, or fetch it with `foretoken pull {repo}`"
+        "{repo} is no path here, and no model of that name was pulled: expected a run, a checkpoint, a directory with \
+         config.json and model.safetensors, or a .gguf file; `foretoken pull {repo}` fetches it"
     )]
     NotPulled {
         /// As it was given.

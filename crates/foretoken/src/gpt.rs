@@ -7,13 +7,8 @@ use foretoken_formats::durable::{self, MANIFEST};
 use foretoken_formats::gguf::Gguf;
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
-<<<<<<< HEAD
 use foretoken_kernels::{Buffer, CacheType, PackedType, Pool};
 use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, load, load_gguf, registry};
-=======
-use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Model, gguf_views, human_bytes, load, load_gguf, registry, sizes};
->>>>>>> gguf
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +61,6 @@ pub fn open(path: impl AsRef<Path>) -> Result<Gpt, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
-<<<<<<< HEAD
     open_as(path, pool, None)
 }
 
@@ -76,8 +70,6 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>) -> Result<Gpt, Error> {
-=======
->>>>>>> gguf
     let path = locate(path.as_ref())?;
     let (model, tokenizer, weights);
     if path.is_file() {
@@ -85,7 +77,6 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
         model = registry::from_gguf(&file)?;
         // Before memory is asked for: the file is whole, so it has some of its own.
         gguf_views(&*model, &file)?;
-<<<<<<< HEAD
         // The vocabulary takes as long as the weights.
         (tokenizer, weights) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| crate::gguf::tokenizer(&file));
@@ -105,18 +96,6 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
         let files = safetensors::open_model_dir(&path)?;
         tokenizer = Ok(vocabulary);
         weights = read_weights(&path, &*model, &pool, Source::Safetensors(&files), quantize);
-=======
-        tokenizer = crate::gguf::tokenizer(&file)?;
-        check_memory(&path, &*model, &pool)?;
-        weights = load_gguf(&*model, &file)?;
-    } else {
-        verify(&path)?;
-        model = registry::from_config(&read_config(&path)?)?;
-        tokenizer = open_tokenizer(&path)?;
-        check_vocabulary(&path, &tokenizer, &*model)?;
-        check_memory(&path, &*model, &pool)?;
-        weights = load(model.params(), &safetensors::open_model_dir(&path)?)?;
->>>>>>> gguf
     }
     Ok(Gpt {
         path,
@@ -165,7 +144,6 @@ pub(crate) fn check_vocabulary(path: &Path, tokenizer: &Tokenizer, model: &dyn M
     })
 }
 
-<<<<<<< HEAD
 /// The weights as they are stored, or rounded, once there is memory for them.
 fn read_weights(
     path: &Path,
@@ -187,8 +165,6 @@ fn read_weights(
     Ok(Loaded::Packed(PackedWeights::new(model, pool, source, quantize)?))
 }
 
-=======
->>>>>>> gguf
 /// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
 /// pages can be dropped.
 fn check_memory(path: &Path, model: &dyn Model, pool: &Pool, weights: u64, kind: CacheType) -> Result<(), Error> {

@@ -22,10 +22,7 @@
 pub mod bench;
 mod convert;
 mod error;
-<<<<<<< HEAD
 pub mod eval;
-=======
->>>>>>> gguf
 mod gguf;
 mod gpt;
 mod grammar;
@@ -38,17 +35,10 @@ mod write;
 pub use convert::{ConvertOptions, ConvertProgress, Converted, ConvertedTensor, Kept, OnProgress, convert};
 pub use error::Error;
 pub use gguf::tokenizer as gguf_tokenizer;
-<<<<<<< HEAD
 pub use gpt::{Gpt, open, open_as, open_model, open_tokenizer, open_with};
 pub use grammar::Grammar;
 pub use locate::{is_gguf, is_run, last_run, latest_run, locate};
 pub use score::{Held, Score, Scorer, TokenScore};
-=======
-pub use gpt::{Gpt, open, open_model, open_tokenizer, open_with};
-pub use grammar::Grammar;
-pub use locate::{is_gguf, is_run, last_run, latest_run, locate};
-pub use score::{Score, TokenScore};
->>>>>>> gguf
 pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;

@@ -29,11 +29,7 @@ Examples:
 pub(crate) struct Generate {
     /// The beginning of the text; standard input where it is a pipe, else none
     prompt: Option<String>,
-<<<<<<< HEAD
     /// A run, a checkpoint, a model directory, a GGUF file or the name of a pulled model; the latest run unless given
-=======
-    /// A run, a checkpoint, a model directory or a GGUF file; the latest run unless given
->>>>>>> gguf
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// Tokens after which a text ends at the latest

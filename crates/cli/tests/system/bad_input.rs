@@ -337,7 +337,6 @@ fn places() {
     );
     refused(&place, "train --resume", 1, &["no run in runs to resume", "--out"]);
     refused(&place, "generate", 1, &["no run in runs", "foretoken train"]);
-<<<<<<< HEAD
     let holds_none = |path: &str| format!("{path} holds no model");
     for (path, says) in [
         (
@@ -349,14 +348,7 @@ fn places() {
         ("tiny.toml", holds_none("tiny.toml")),
         (".", holds_none(".")),
     ] {
-        let says = [&says[..], "a run, a checkpoint, or a directory with config.json"];
-=======
-    for path in ["nosuch", "tiny.toml", "."] {
-        let says = [
-            &format!("{path} holds no model")[..],
-            "a run, a checkpoint, a directory with config.json and model.safetensors, or a .gguf file",
-        ];
->>>>>>> gguf
+        let says = [&says[..], "a run, a checkpoint, a directory with config.json"];
         refused(&place, &format!("generate --model {path}"), 1, &says);
         refused(&place, &format!("size --model {path}"), 1, &says);
     }
