@@ -11,7 +11,7 @@ use foretoken_formats::safetensors;
 use foretoken_kernels::{Buffer, CacheType, PackedMatrix, PackedType, Pool};
 
 /// The weights of a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weights<'a> {
     /// An arena of [`Model::params`], in f32.
     Arena(&'a [f32]),
@@ -142,6 +142,13 @@ impl<'a> Weights<'a> {
 pub struct PackedWeights {
     tensors: Vec<Held>,
     cache_type: CacheType,
+}
+
+impl PartialEq for PackedWeights {
+    /// The same numbers, stored alike.
+    fn eq(&self, other: &Self) -> bool {
+        self.contents().eq(other.contents())
+    }
 }
 
 #[derive(Debug)]
