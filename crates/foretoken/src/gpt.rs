@@ -91,8 +91,14 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
         model = registry::from_config(&read_config(&path)?)?;
         let vocabulary = open_tokenizer(&path)?;
         check_vocabulary(&path, &vocabulary, &*model)?;
-        // Before files are looked for: what cannot be held need not be there.
-        check_memory(&path, &*model, &pool, 0, CacheType::F16)?;
+        // Before files are looked for: what cannot be held, at four bits a weight and more, need not be there.
+        check_memory(
+            &path,
+            &*model,
+            &pool,
+            model.params().floats() as u64 / 2,
+            CacheType::F16,
+        )?;
         let files = safetensors::open_model_dir(&path)?;
         tokenizer = Ok(vocabulary);
         weights = read_weights(&path, &*model, &pool, Source::Safetensors(&files), quantize);

@@ -126,8 +126,8 @@ fn packed_weights_give_the_logits_of_the_arena_as_far_as_their_type_allows() {
             (PackedType::F16, 3e-3),
             (PackedType::BF16, 2e-2),
             (PackedType::Q8_0, 3e-2),
-            (PackedType::Q4_1, 0.6),
-            (PackedType::Q4_0, 0.6),
+            (PackedType::Q4_1, 0.8),
+            (PackedType::Q4_0, 0.8),
         ] {
             let packed = packed(&*model, &pool, &weights, kind);
             let mut state = model

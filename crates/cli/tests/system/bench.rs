@@ -133,21 +133,30 @@ fn bench_tells_every_section_in_objects() {
         (&train["preset"], &train["batch_size"], &train["seq_len"]),
         (&"nano".into(), &2.into(), &16.into())
     );
-    let [decode] = of(&objects, "decode")[..] else {
-        panic!("one summary")
-    };
-    positive(
-        decode,
-        &["prefill_tokens_per_s", "decode_tokens_per_s", "share_of_limit"],
-    );
+    let decodes = of(&objects, "decode");
     assert_eq!(
-        (of(&objects, "round").len(), &decode["prompt_tokens"], &decode["tokens"]),
-        (2, &32.into(), &31.into())
+        decodes.iter().map(|object| &object["dtype"]).collect::<Vec<_>>(),
+        ["f32", "f16", "q8_0", "q4_0"]
     );
+    for decode in &decodes {
+        positive(
+            decode,
+            &[
+                "prefill_tokens_per_s",
+                "decode_tokens_per_s",
+                "share_of_limit",
+                "alone_tokens_per_s",
+                "together_tokens_per_s",
+            ],
+        );
+        assert_eq!((&decode["prompt_tokens"], &decode["tokens"]), (&32.into(), &31.into()));
+    }
+    assert!(decodes.is_sorted_by(|a, b| number(a, "bytes_a_token") > number(b, "bytes_a_token")));
+    assert_eq!(of(&objects, "round").len(), 2 * 4);
     let profiles = of(&objects, "profile");
     assert_eq!(
         profiles.iter().map(|object| &object["of"]).collect::<Vec<_>>(),
-        ["train", "decode"]
+        ["train", "decode", "decode", "decode", "decode"]
     );
     check_profile(profiles[0], &TRAINING);
     assert_eq!(profiles[0]["steps"], 2, "the first is not counted");
@@ -155,7 +164,10 @@ fn bench_tells_every_section_in_objects() {
         profiles[1],
         &["matvec", "matvec_transposed", "attention_cached", "layernorm_forward"],
     );
-    assert_eq!(profiles[1]["steps"], 31);
+    for (profile, linear) in profiles[2..].iter().zip(["linear_f16", "linear_q8_0", "linear_q4_0"]) {
+        check_profile(profile, &[linear, "attention_cached", "layernorm_forward"]);
+    }
+    assert!(profiles[1..].iter().all(|profile| profile["steps"] == 31));
 }
 
 #[test]

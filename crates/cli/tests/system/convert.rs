@@ -60,7 +60,7 @@ fn what_cannot_be_converted_is_said_and_nothing_is_left() {
     place.write("mine.gguf", "mine");
     refused("convert run mine.gguf", 1, "already exists");
     refused("convert mine.gguf out", 1, "starts with");
-    refused("convert nothing out", 1, "holds no model");
+    refused("convert nothing out", 1, "foretoken pull nothing");
     refused("convert run out --dtype q8_0", 2, "Q8_0 is for a .gguf file");
     refused("convert run run/latest --force", 2, "that is converted is there");
     assert_eq!(place.output("convert run out.gguf --dtype q2_k").status.code(), Some(2));

@@ -238,7 +238,7 @@ fn what_cannot_be_measured() {
             1,
             "long.jsonl:1: choice 1 (counted from 0)",
         ),
-        ("--model one --model nosuch --file text.txt", 1, "nosuch holds no model"),
+        ("--model one --model nosuch --file text.txt", 1, "foretoken pull nosuch"),
     ] {
         let output = place.output(&format!("eval {args}"));
         assert_eq!(output.status.code(), Some(code), "{args}");
