@@ -170,12 +170,16 @@ simd_fn! {
 
 simd_fn! {
     fn narrow_all[S](out: &mut [u16], x: &[f32]) {
-        for i in (0..x.len()).step_by(LANES) {
-            let mut lanes = [0; LANES];
-            // SAFETY: sixteen numbers are there.
-            unsafe { S::store_f16(lanes.as_mut_ptr(), load::<S>(&x[i..])) };
-            let count = LANES.min(x.len() - i);
-            out[i..i + count].copy_from_slice(&lanes[..count]);
+        for (out, x) in out.chunks_mut(LANES).zip(x.chunks(LANES)) {
+            if out.len() == LANES && x.len() == LANES {
+                // SAFETY: sixteen numbers are there.
+                unsafe { S::store_f16(out.as_mut_ptr(), load::<S>(x)) };
+            } else {
+                let mut lanes = [0; LANES];
+                // SAFETY: as above.
+                unsafe { S::store_f16(lanes.as_mut_ptr(), load::<S>(x)) };
+                out.copy_from_slice(&lanes[..out.len()]);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::BLOCK;
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, Simd, load, simd_fn, store};
+use crate::simd::{LANES, Simd, load, simd_fn};
 
 /// Rows of x, quantised 32 columns at a time: x is about `scale * q`, q from -127 to 127.
 #[derive(Clone, Copy)]
@@ -17,8 +17,8 @@ pub(crate) struct Quantised<'a> {
     pub(crate) blocks: usize,
 }
 
-/// Rows that one task quantises; up to as many are not worth waking a thread for.
-const ROWS: usize = 8;
+/// Blocks that one task quantises at least; as many are not worth waking a thread for.
+const BLOCKS: usize = 96;
 
 /// Floats of scratch memory for M rows of K columns.
 pub(crate) fn scratch(m: usize, k: usize, wide: bool) -> usize {
@@ -37,8 +37,9 @@ pub(crate) fn quantise<'a>(pool: &Pool, scratch: &'a mut [f32], x: &[f32], k: us
     let (q, rest) = scratch.split_at_mut(m * row);
     let (scale, sum) = rest.split_at_mut(m * blocks);
     let (qs, scales, sums) = (Shards::new(q), Shards::new(scale), Shards::new(sum));
-    pool.run(m.div_ceil(ROWS), |task| {
-        let (first, end) = (task * ROWS, m.min((task + 1) * ROWS));
+    let rows = BLOCKS.div_ceil(blocks);
+    pool.run(m.div_ceil(rows), |task| {
+        let (first, end) = (task * rows, m.min((task + 1) * rows));
         // SAFETY: these rows are this task's.
         let (q, scale, sum) = unsafe {
             (
@@ -81,19 +82,15 @@ fn blocks_of<S: Simd, const N: usize>(q: &mut [f32], scale: &mut [f32], sum: &mu
         scale[b] = most / 127.0;
         let rounded = [S::round(S::mul(low, inverse)), S::round(S::mul(high, inverse))];
         sum[b] = S::sum(S::add(rounded[0], rounded[1]));
-        // With 1.5 * 2^23 added, the lower half of a float's bits is the whole number it holds.
-        let mut bits = [0.0; BLOCK];
-        for (bits, rounded) in bits.chunks_exact_mut(LANES).zip(rounded) {
-            store::<S>(bits, S::add(rounded, S::splat(12_582_912.0)));
-        }
-        let q = &mut q[b * BLOCK / N..(b + 1) * BLOCK / N];
-        for (q, bits) in q.iter_mut().zip(bits.chunks_exact(N)) {
-            let mask = if N == 2 { 0xFFFF } else { 0xFF };
-            let mut word = 0;
-            for (i, bits) in bits.iter().enumerate() {
-                word |= (bits.to_bits() & mask) << (32 / N * i);
+        let q = q[b * BLOCK / N..(b + 1) * BLOCK / N].as_mut_ptr();
+        for (i, rounded) in rounded.into_iter().enumerate() {
+            // SAFETY: the slice holds 32 numbers of 32 / N bits.
+            unsafe {
+                match N {
+                    2 => S::store_i16(q.cast::<i16>().add(LANES * i), rounded),
+                    _ => S::store_i8(q.cast::<i8>().add(LANES * i), rounded),
+                }
             }
-            *q = f32::from_bits(word);
         }
     }
 }

@@ -157,13 +157,16 @@ fn finish<S: Simd>(out: &Output<'_>, i: usize, panel: usize, sum: S::V) {
     store::<S>(y, value);
 }
 
-/// Calls `$tile::<S, R, KIND>` with as many rows R as there are, at most the last of `$rows`.
+/// Calls `$tile::<S, R, KIND>` with the rows from `$first` to `$end` in tiles that are as even as can be, each of at most the last
+/// of `$rows`. `$share`: which of how many tiles it is.
 macro_rules! each_tile {
-    ($first:expr, $end:expr, $tile:ident, $S:ident, $kind:tt, [$($rows:literal)*], |$row:ident| $args:tt) => {
+    ($first:expr, $end:expr, $tile:ident, $S:ident, $kind:tt, [$($rows:literal)*], |$row:ident, $share:ident| $args:tt) => {
         const MOST: usize = [$($rows),*].len();
         let mut $row = $first;
-        while $row < $end {
-            let rows = MOST.min($end - $row);
+        let tiles = ($end - $first).div_ceil(MOST);
+        for tile in 0..tiles {
+            let $share = (tile, tiles);
+            let rows = ($end - $row).div_ceil(tiles - tile);
             match rows {
                 $($rows => call!($tile, $S, $rows, $kind, $args),)*
                 _ => unreachable!("a tile of {rows} rows"),
@@ -189,10 +192,10 @@ macro_rules! quantised_panels {
             fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &Quantised<'_>, m: usize) {
                 let size = x.blocks * LANES * $size;
                 if m == 1 && bytes.len() == PANELS * size {
-                    return quantised_tile::<S, 1, PANELS, $kind>(out, panel, bytes, x, 0, m);
+                    return quantised_tile::<S, 1, PANELS, $kind>(out, panel, bytes, x, 0, None);
                 }
                 for (p, bytes) in bytes.chunks_exact(size).enumerate() {
-                    each_tile!(0, m, quantised_tile_of_one, S, $kind, [1 2 3 4], |row| (out, panel + p, bytes, x, row, m));
+                    each_tile!(0, m, quantised_tile_of_one, S, $kind, [1 2 3 4], |row, share| (out, panel + p, bytes, x, row, share));
                 }
             }
         }
@@ -209,18 +212,52 @@ fn quantised_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
     bytes: &[u8],
     x: &Quantised<'_>,
     first: usize,
-    m: usize,
+    share: (usize, usize),
 ) {
-    quantised_tile::<S, R, 1, KIND>(out, panel, bytes, x, first, m);
+    let ahead = Ahead::new(bytes, share, x.blocks);
+    quantised_tile::<S, R, 1, KIND>(out, panel, bytes, x, first, Some(ahead));
 }
 
-/// Vectors that are fetched while a block is computed with.
-const AHEAD: usize = 8;
+/// What a tile asks of memory while it computes: its share of the panel behind its own, a little at every step. Asked for by
+/// the last tile of a panel alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other.
+struct Ahead {
+    at: *const u8,
+    /// Bytes of the share.
+    share: usize,
+    steps: usize,
+    /// In bytes times `steps`: what is due.
+    due: usize,
+}
 
-/// `P` panels and `R` rows of M from `first` on. In every block: whole sums of sixteen columns, then `sums += scales * whole`.
+impl Ahead {
+    #[inline(always)]
+    fn new(panel: &[u8], (tile, tiles): (usize, usize), steps: usize) -> Self {
+        let share = panel.len() / tiles;
+        // Only ever an address to ask for.
+        let at = panel.as_ptr().wrapping_add(panel.len() + tile * share);
+        Self {
+            at,
+            share,
+            steps,
+            due: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self) {
+        const LINE: usize = 64;
+        self.due += self.share;
+        while self.due >= LINE * self.steps {
+            S::prefetch::<1>(self.at.cast());
+            self.at = self.at.wrapping_add(LINE);
+            self.due -= LINE * self.steps;
+        }
+    }
+}
+
+/// `P` panels and `R` rows from `first` on. In every block: whole sums of sixteen columns, then `sums += scales * whole`.
 ///
-/// A single row takes several panels: their streams from memory overlap, and asking for lines ahead loses. With more rows, the
-/// last tile asks for the next panel while it computes.
+/// A single row takes several panels: their streams from memory overlap, and asking for lines ahead loses.
 #[inline(always)]
 fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     out: &Output<'_>,
@@ -228,7 +265,7 @@ fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     bytes: &[u8],
     x: &Quantised<'_>,
     first: usize,
-    m: usize,
+    mut ahead: Option<Ahead>,
 ) {
     let blocks = x.blocks;
     let block_bytes = LANES
@@ -254,8 +291,8 @@ fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
         // SAFETY: every load below lies in block `b` of a panel or of a row, and the assertion covers both.
         unsafe {
             let head = |p: usize| bytes.as_ptr().add((p * blocks + b) * block_bytes);
-            if P == 1 && first + R == m {
-                S::prefetch::<AHEAD>(head(0).wrapping_add(bytes.len()).cast());
+            if let Some(ahead) = &mut ahead {
+                ahead.step::<S>();
             }
             let word = |r: usize, j: usize| {
                 let at = ((first + r) * blocks + b) * words + j;
@@ -334,11 +371,11 @@ macro_rules! dense_panels {
                     for start in (0..k).step_by(depth_of(k)) {
                         let part = Part { x, k, start, end: k.min(start + depth_of(k)) };
                         if m == 1 && panels == PANELS {
-                            dense_tile::<S, 1, PANELS, $kind>(out, panel, bytes, &part, 0);
+                            dense_tile::<S, 1, PANELS, $kind>(out, panel, bytes, &part, 0, None);
                             continue;
                         }
                         for (p, bytes) in bytes.chunks_exact(size).enumerate() {
-                            each_tile!(first, end, dense_tile_of_one, S, $kind, [1 2 3 4 5 6], |row| (out, panel + p, bytes, &part, row));
+                            each_tile!(first, end, dense_tile_of_one, S, $kind, [1 2 3 4 5 6], |row, share| (out, panel + p, bytes, &part, row, share));
                         }
                     }
                 }
@@ -365,9 +402,22 @@ fn dense_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
     bytes: &[u8],
     part: &Part<'_>,
     first: usize,
+    share: (usize, usize),
 ) {
-    dense_tile::<S, R, 1, KIND>(out, panel, bytes, part, first);
+    let size = if KIND == F32 { 4 } else { 2 };
+    let columns = &bytes[part.start * LANES * size..part.end * LANES * size];
+    let ahead = Ahead {
+        // The same columns of the next panel.
+        at: columns
+            .as_ptr()
+            .wrapping_add(bytes.len() + share.0 * (columns.len() / share.1)),
+        ..Ahead::new(columns, share, (part.end - part.start).div_ceil(STEPS))
+    };
+    dense_tile::<S, R, 1, KIND>(out, panel, bytes, part, first, Some(ahead));
 }
+
+/// Steps between which memory is asked.
+const STEPS: usize = 16;
 
 /// Steps of `P` panels and `R` rows from `first` on: the chain of [`crate::matmul`]'s tile, bit for bit. A single row takes
 /// several panels: one chain of sums waits for each multiplication before the next.
@@ -378,12 +428,18 @@ fn dense_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     bytes: &[u8],
     part: &Part<'_>,
     first: usize,
+    mut ahead: Option<Ahead>,
 ) {
     let Part { x, k, start, end } = *part;
     let size = if KIND == F32 { 4 } else { 2 };
     assert!(end <= k && bytes.len() == P * k * LANES * size && x.len() >= (first + R) * k);
     let mut sums = [[S::splat(0.0); P]; R];
     for step in start..end {
+        if let Some(ahead) = &mut ahead
+            && (step - start) % STEPS == 0
+        {
+            ahead.step::<S>();
+        }
         // SAFETY: a panel has sixteen numbers a step, at a multiple of their size; a row of x has K.
         unsafe {
             let mut w = [S::splat(0.0); P];

@@ -272,6 +272,23 @@ impl Simd for Avx2 {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn store_i16(p: *mut i16, [low, high]: Self::V) {
+        unsafe {
+            // The pack goes by halves of registers: its quarters are 0, 2, 1, 3.
+            let packed = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+            _mm256_storeu_si256(p.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut i8, [low, high]: Self::V) {
+        unsafe {
+            let packed = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+            let (low, high) = (_mm256_castsi256_si128(packed), _mm256_extracti128_si256::<1>(packed));
+            _mm_storeu_si128(p.cast(), _mm_packs_epi16(low, high));
+        }
+    }
     bytes_in_two_registers!();
     #[inline(always)]
     fn to_float(i: Self::Ints) -> Self::V {

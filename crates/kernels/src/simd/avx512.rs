@@ -120,6 +120,14 @@ impl Simd for Avx512 {
             _mm256_storeu_si256(p.cast(), half);
         }
     }
+    #[inline(always)]
+    unsafe fn store_i16(p: *mut i16, v: __m512) {
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(v))) }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut i8, v: __m512) {
+        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v))) }
+    }
     bytes_in_two_registers!();
     #[inline(always)]
     fn to_float(i: Self::Ints) -> __m512 {

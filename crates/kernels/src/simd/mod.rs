@@ -87,6 +87,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// Sixteen numbers must be writable at `p`.
     unsafe fn store_f16(p: *mut u16, v: Self::V);
+    /// Sixteen lanes that hold whole numbers of 16 bits.
+    ///
+    /// # Safety
+    /// Sixteen numbers must be writable at `p`.
+    unsafe fn store_i16(p: *mut i16, v: Self::V);
+    /// Sixteen lanes that hold whole numbers of 8 bits.
+    ///
+    /// # Safety
+    /// Sixteen numbers must be writable at `p`.
+    unsafe fn store_i8(p: *mut i8, v: Self::V);
 
     /// Sixteen lanes of four bytes.
     type Bytes: Copy;

@@ -138,6 +138,16 @@ impl Simd for Portable {
         // SAFETY: sixteen numbers are writable, says the caller.
         unsafe { p.cast::<[u16; LANES]>().write_unaligned(halves) }
     }
+    #[inline(always)]
+    unsafe fn store_i16(p: *mut i16, v: Self::V) {
+        // SAFETY: sixteen numbers are writable, says the caller.
+        unsafe { p.cast::<[i16; LANES]>().write_unaligned(v.map(|x| x as i16)) }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut i8, v: Self::V) {
+        // SAFETY: sixteen numbers are writable, says the caller.
+        unsafe { p.cast::<[i8; LANES]>().write_unaligned(v.map(|x| x as i8)) }
+    }
     type Bytes = [[u8; 4]; LANES];
     type Pairs = [[i16; 2]; LANES];
     type Ints = [i32; LANES];
