@@ -7,8 +7,8 @@ use foretoken_formats::durable::{self, MANIFEST};
 use foretoken_formats::gguf::Gguf;
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
-use foretoken_kernels::{Buffer, CacheType, PackedType, Pool};
-use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, load, load_gguf, registry};
+use foretoken_kernels::{CacheType, PackedType, Pool};
+use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, registry};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -30,19 +30,12 @@ const OPENED: [&str; 7] = [
     "merges.txt",
 ];
 
-/// Weights in one of their two forms.
-#[derive(Debug)]
-enum Loaded {
-    Arena(Buffer),
-    Packed(PackedWeights),
-}
-
 /// An opened model.
 #[derive(Debug)]
 pub struct Gpt {
     path: PathBuf,
     model: Box<dyn Model>,
-    weights: Loaded,
+    weights: PackedWeights,
     tokenizer: Tokenizer,
     pool: Pool,
 }
@@ -157,18 +150,10 @@ fn read_weights(
     pool: &Pool,
     source: Source<'_>,
     quantize: Option<PackedType>,
-) -> Result<Loaded, Error> {
-    if quantize.is_none() && source.is_f32(model)? {
-        check_memory(path, model, pool, 4 * model.params().floats() as u64, CacheType::F32)?;
-        return Ok(Loaded::Arena(match source {
-            Source::Gguf(file) => load_gguf(model, file)?,
-            Source::Safetensors(files) => load(model.params(), files)?,
-            Source::Arena(_) => unreachable!("models are opened from files"),
-        }));
-    }
+) -> Result<PackedWeights, Error> {
     let bytes = PackedWeights::planned_bytes(model, source, quantize)?;
     check_memory(path, model, pool, bytes, CacheType::F16)?;
-    Ok(Loaded::Packed(PackedWeights::new(model, pool, source, quantize)?))
+    Ok(PackedWeights::new(model, pool, source, quantize)?)
 }
 
 /// Whether there is memory for the weights and for a text of the whole context. The mapped files are not counted: their
@@ -242,18 +227,12 @@ impl Gpt {
 
     /// The weights.
     pub fn weights(&self) -> Weights<'_> {
-        match &self.weights {
-            Loaded::Arena(arena) => arena.into(),
-            Loaded::Packed(packed) => packed.into(),
-        }
+        (&self.weights).into()
     }
 
     /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> u64 {
-        match &self.weights {
-            Loaded::Arena(arena) => 4 * arena.len() as u64,
-            Loaded::Packed(packed) => packed.bytes(),
-        }
+        self.weights.bytes()
     }
 
     /// The tokeniser.

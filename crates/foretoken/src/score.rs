@@ -339,7 +339,8 @@ mod tests {
             })
         ));
         let held = gpt.held();
-        assert_eq!((held.dtype.as_str(), held.bits_per_weight()), ("f32", 32.0));
-        assert_eq!(held.bytes, 4 * gpt.model().params().count());
+        assert_eq!(held.dtype, "f32");
+        // The vocabulary's 257 rows of 16 are padded to 272.
+        assert_eq!(held.bytes, 4 * (gpt.model().params().count() + 15 * 16));
     }
 }

@@ -208,14 +208,6 @@ impl<'a> Source<'a> {
             })
             .collect()
     }
-
-    /// Whether every number is an f32: nothing is lost or gained by an arena.
-    ///
-    /// # Errors
-    /// A tensor is missing or has another shape.
-    pub fn is_f32(self, model: &dyn Model) -> Result<bool, Error> {
-        Ok(self.tensors(model)?.iter().all(|tensor| tensor.dtype == Dtype::F32))
-    }
 }
 
 /// What a matrix that is stored as `dtype` is packed as, where `wanted` asks for nothing else.

@@ -252,17 +252,9 @@ impl Bench {
         bench::fits("the decode benchmark", 2 * report.generation.bytes)?;
         for &dtype in &self.dtype {
             let arena = init(model.params(), SEED)?;
-            let packed = match dtype {
-                Dtype::F32 => None,
-                _ => Some(PackedWeights::new(
-                    model,
-                    pool,
-                    Source::Arena(&arena),
-                    Some(dtype.into()),
-                )?),
-            };
-            let weights = packed.as_ref().map_or_else(|| (&arena).into(), Weights::from);
-            self.decode((model, weights), &self.preset, pool, limits, out)?;
+            let weights = PackedWeights::new(model, pool, Source::Arena(&arena), Some(dtype.into()))?;
+            drop(arena);
+            self.decode((model, (&weights).into()), &self.preset, pool, limits, out)?;
         }
         Ok(())
     }
