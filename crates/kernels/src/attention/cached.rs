@@ -161,7 +161,12 @@ fn query<S: Simd, N: Number>(out: &mut [f32], q: &[f32], k: &[N], v: &[N], score
     let (dh, keys) = (q.len(), scores.len());
     let scale = 1.0 / (dh as f32).sqrt();
     let mut max = f32::NEG_INFINITY;
-    for (score, key) in scores.iter_mut().zip(k.chunks_exact(dh)) {
+    // The values' lines come along with the keys': two streams from memory where there was one after the other.
+    let numbers_a_line = 64 / size_of::<N>();
+    for ((score, key), value) in scores.iter_mut().zip(k.chunks_exact(dh)).zip(v.chunks_exact(dh)) {
+        for line in value.chunks(numbers_a_line) {
+            S::prefetch::<1>(line.as_ptr().cast());
+        }
         let mut sum = S::splat(0.0);
         for c in (0..dh).step_by(LANES) {
             sum = S::fma(load::<S>(&q[c..]), N::load::<S>(&key[c..]), sum);
