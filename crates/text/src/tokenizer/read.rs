@@ -222,7 +222,7 @@ type Ids<'t> = HashMap<&'t str, u32, RandomState>;
 
 /// Every token at its id: ids are 0 to V-1, and no string is there twice.
 fn by_id<'t>(vocab: &'t [(Cow<'_, str>, u32)], added: &'t [Added<'_>]) -> Result<(Vec<&'t str>, Ids<'t>), Error> {
-    let mut ids = Ids::default();
+    let mut ids = Ids::with_capacity_and_hasher(vocab.len() + added.len(), RandomState::default());
     for (token, id) in vocab {
         if token.is_empty() {
             return invalid(format!("the token {id} is empty"));
@@ -343,7 +343,9 @@ pub(super) fn read_byte_level(
         )),
     };
     let (mut pairs, mut results) = (Vec::with_capacity(merges.len()), Vec::with_capacity(merges.len()));
-    let mut seen: HashSet<(u32, u32), RandomState> = HashSet::default();
+    let mut seen: HashSet<(u32, u32), RandomState> =
+        HashSet::with_capacity_and_hasher(merges.len(), RandomState::default());
+    let mut joined = String::new();
     for (rank, Merge(left, right)) in merges.iter().enumerate() {
         let pair = (id_of(rank, left)?, id_of(rank, right)?);
         if !seen.insert(pair) {
@@ -355,7 +357,10 @@ pub(super) fn read_byte_level(
             ));
         }
         pairs.push(pair);
-        results.push(id_of(rank, &format!("{left}{right}"))?);
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        results.push(id_of(rank, &joined)?);
     }
     let encoder = Encoder::byte_level(pattern, bytes, pairs, &results);
     Ok(Tokenizer {
