@@ -11,7 +11,7 @@
 
 use crate::error::Error;
 use foretoken_formats::gguf::{Array, Gguf, Value, ValueType, Writer};
-use foretoken_text::{Kind, LARGEST_VOCABULARY, Parts, Pattern, Tokenizer};
+use foretoken_text::{ChatTemplate, Kind, LARGEST_VOCABULARY, Parts, Pattern, Tokenizer};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -22,6 +22,8 @@ const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
+const EOT: &str = "tokenizer.ggml.eot_token_id";
+const EOM: &str = "tokenizer.ggml.eom_token_id";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -253,6 +255,29 @@ pub(crate) fn add_tokenizer(
     writer.value(SPACE_PREFIX, false);
     writer.value(ADD_BOS, false);
     Ok(())
+}
+
+/// That template with the tokens it names.
+pub(crate) fn template(file: &Gguf, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, Error> {
+    let Some(source) = chat_template(file)? else {
+        return Ok(None);
+    };
+    let name = |key: &'static str| -> Result<String, Error> {
+        let id: Option<u32> = file.optional(key, "a token id", |value| value.as_u64()?.try_into().ok())?;
+        let bytes = id.and_then(|id| tokenizer.id_to_bytes(id)).unwrap_or_default();
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    };
+    Ok(Some(ChatTemplate::new(source, &name(BOS)?, &name(EOS)?)?))
+}
+
+/// End tokens beside the one that ends a text: of a turn, and of a message.
+pub(crate) fn more_ends(file: &Gguf) -> Result<Vec<u32>, Error> {
+    let mut ends = Vec::new();
+    for key in [EOT, EOM] {
+        let id: Option<u32> = file.optional(key, "a token id", |value| value.as_u64()?.try_into().ok())?;
+        ends.extend(id);
+    }
+    Ok(ends)
 }
 
 /// Adds the template of a chat.

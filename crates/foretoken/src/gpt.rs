@@ -9,7 +9,7 @@ use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
 use foretoken_kernels::{CacheType, PackedType, Pool};
 use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, registry};
-use foretoken_text::Tokenizer;
+use foretoken_text::{ChatTemplate, Tokenizer};
 use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read.
@@ -20,12 +20,14 @@ const TOKENIZER_CONFIG_BYTES: u64 = 16 << 20;
 
 /// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
 /// resuming verifies it.
-const OPENED: [&str; 7] = [
+const OPENED: [&str; 9] = [
     "config.json",
     safetensors::MODEL,
     safetensors::INDEX,
     "tokenizer.json",
     "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
     "vocab.json",
     "merges.txt",
 ];
@@ -37,6 +39,8 @@ pub struct Gpt {
     model: Box<dyn Model>,
     weights: PackedWeights,
     tokenizer: Tokenizer,
+    /// End tokens beside the tokeniser's own.
+    ends: Vec<u32>,
     pool: Pool,
 }
 
@@ -64,12 +68,13 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
 /// As [`open`].
 pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>) -> Result<Gpt, Error> {
     let path = locate(path.as_ref())?;
-    let (model, tokenizer, weights);
+    let (model, tokenizer, weights, ends);
     if path.is_file() {
         let file = Gguf::open(&path)?;
         model = registry::from_gguf(&file)?;
         // Before memory is asked for: the file is whole, so it has some of its own.
         gguf_views(&*model, &file)?;
+        ends = crate::gguf::more_ends(&file)?;
         // The vocabulary takes as long as the weights.
         (tokenizer, weights) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| crate::gguf::tokenizer(&file));
@@ -84,6 +89,7 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
         model = registry::from_config(&read_config(&path)?)?;
         let vocabulary = open_tokenizer(&path)?;
         check_vocabulary(&path, &vocabulary, &*model)?;
+        ends = more_ends(&path)?;
         // Before files are looked for: what cannot be held, at four bits a weight and more, need not be there.
         check_memory(
             &path,
@@ -96,10 +102,12 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
         tokenizer = Ok(vocabulary);
         weights = read_weights(&path, &*model, &pool, Source::Safetensors(&files), quantize);
     }
+    let tokenizer = tokenizer?;
     Ok(Gpt {
         path,
         model,
-        tokenizer: tokenizer?,
+        ends: ends.into_iter().filter(|&id| tokenizer.is_special(id)).collect(),
+        tokenizer,
         weights: weights?,
         pool,
     })
@@ -208,6 +216,38 @@ pub(crate) fn tokenizer_config(dir: &Path) -> Result<Option<serde_json::Value>, 
     }
 }
 
+/// The end tokens of `generation_config.json`: one id or a list. Chat models end an answer with another than a text.
+fn more_ends(dir: &Path) -> Result<Vec<u32>, Error> {
+    let path = dir.join("generation_config.json");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let config: serde_json::Value = json::read_bounded(path, CONFIG_BYTES)?;
+    let ends = &config["eos_token_id"];
+    let ids = ends.as_array().map_or(std::slice::from_ref(ends), Vec::as_slice);
+    Ok(ids.iter().filter_map(|id| id.as_u64()?.try_into().ok()).collect())
+}
+
+/// The chat template of a model's directory or GGUF file; without one, that of models trained here.
+///
+/// # Errors
+/// A template that is no Jinja, or files that cannot be read.
+pub(crate) fn chat_template(path: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate, Error> {
+    let template = if path.is_file() {
+        crate::gguf::template(&Gguf::open(path)?, tokenizer)?
+    } else {
+        let beside = path.join("chat_template.jinja");
+        let beside = match beside.exists() {
+            true => Some(json::read_bytes(&beside, CONFIG_BYTES)?),
+            false => None,
+        };
+        let beside = beside.as_deref().map(String::from_utf8_lossy);
+        let config = tokenizer_config(path)?.unwrap_or_default();
+        ChatTemplate::from_config(&config, beside.as_deref())?
+    };
+    Ok(template.unwrap_or_else(|| ChatTemplate::plain(tokenizer)))
+}
+
 /// The name of the token that ends a text: a text, or an object with its content.
 fn end_token(config: &serde_json::Value) -> Option<&str> {
     let end = config.get("eos_token")?;
@@ -238,6 +278,21 @@ impl Gpt {
     /// The tokeniser.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// The tokens that end a text or an answer: the tokeniser's own first.
+    pub fn end_ids(&self) -> Vec<u32> {
+        let mut ends = vec![self.tokenizer.eos_id()];
+        ends.extend(self.ends.iter().filter(|&&id| id != self.tokenizer.eos_id()));
+        ends
+    }
+
+    /// How a conversation is written for this model: its own template, or [`ChatTemplate::plain`].
+    ///
+    /// # Errors
+    /// A template that is no Jinja, or files that cannot be read.
+    pub fn chat_template(&self) -> Result<ChatTemplate, Error> {
+        chat_template(&self.path, &self.tokenizer)
     }
 
     /// The threads it runs on.
@@ -277,7 +332,8 @@ impl Gpt {
     /// # Errors
     /// No memory.
     pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
-        Writer::new((&*self.model, self.weights()), &self.tokenizer, &self.pool, prompt)
+        let model = (&*self.model, self.weights());
+        Ok(Writer::new(model, &self.tokenizer, &self.pool, prompt)?.ending(&self.ends))
     }
 }
 

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod chat;
 mod convert;
 mod error;
 pub mod eval;
@@ -32,6 +33,7 @@ mod score;
 mod stop;
 mod write;
 
+pub use chat::{Answer, Chat};
 pub use convert::{ConvertOptions, ConvertProgress, Converted, ConvertedTensor, Kept, OnProgress, convert};
 pub use error::Error;
 pub use gguf::tokenizer as gguf_tokenizer;

@@ -115,6 +115,8 @@ pub struct Writer<'a> {
     prompt: Vec<u32>,
     /// What became of the prompt, once it was read.
     read: Option<Prompt>,
+    /// The tokens that end a text.
+    ends: Vec<u32>,
     /// Made when the first grammar comes.
     grammars: Option<Grammars>,
 }
@@ -135,8 +137,23 @@ impl<'a> Writer<'a> {
             tokenizer,
             prompt: tokenizer.encode(prompt),
             read: None,
+            ends: vec![tokenizer.eos_id()],
             grammars: None,
         })
+    }
+
+    /// Lets these tokens end a text, too.
+    pub(crate) fn ending(mut self, ends: &[u32]) -> Self {
+        self.ends.extend(ends);
+        self.ends.dedup();
+        self
+    }
+
+    /// Puts tokens in place of the prompt; what the model has read of them is not read again.
+    pub(crate) fn go_on(&mut self, ids: Vec<u32>) -> Result<Prompt, Error> {
+        let read = self.generator.go_on(&ids)?;
+        (self.prompt, self.read) = (ids, Some(read));
+        Ok(read)
     }
 
     /// Reads the prompt now, with the help of a file that keeps what the prompt before it left behind, and keeps this one's
@@ -189,7 +206,7 @@ impl<'a> Writer<'a> {
             beams,
             length_penalty,
             max_tokens,
-            end: vec![self.tokenizer.eos_id()],
+            end: self.ends.clone(),
             vocab_size: self.tokenizer.vocab_size(),
         };
         let needed = self.generator.beam_bytes(&options);
@@ -235,7 +252,6 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// Options that mean nothing, a grammar that no text can be held to, no memory.
     pub fn write(&mut self, options: &GenerateOptions, mut on_text: impl FnMut(&str) -> bool) -> Result<Text, Error> {
-        let end = self.tokenizer.eos_id();
         // Before the prompt is read: what is wrong with it is said at once.
         let mut constraint = match &options.grammar {
             None => None,
@@ -252,7 +268,7 @@ impl<'a> Writer<'a> {
             sampling: options.sampling.clone(),
             seed: options.seed,
             max_tokens: options.max_tokens,
-            end: vec![end],
+            end: self.ends.clone(),
             vocab_size: self.tokenizer.vocab_size(),
             speculate: options.speculate,
         };

@@ -67,6 +67,15 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A text where conversations are wanted.
+    #[error("{origin}: a text has no questions and answers; give a .csv or .jsonl file")]
+    NoRows {
+        /// The file, or `standard input`.
+        origin: String,
+    },
+    /// A chat template that cannot be used, or does not fit a conversation.
+    #[error("chat template: {0}")]
+    Template(String),
     /// A row without the field that holds the text.
     #[error("{origin}:{line}: no field `{field}`; there is {found}: name one with --text-field")]
     MissingField {

@@ -6,6 +6,7 @@
 //! - [`Tokenizer`]: `byte`, `char` and `bpe`, all in one `tokenizer.json` that Hugging Face's `tokenizers` reads to the
 //!   same ids; [`Trainer`] makes one from text, [`StreamDecoder`] prints as ids come.
 //! - [`Documents`]: files, folders, patterns and standard input as a stream of documents, in bounded memory.
+//! - [`Conversations`]: questions and answers; [`ChatTemplate`] makes texts and ids of them, and says what is learned.
 //! - [`Split`]: which text is for validation.
 //!
 //! ```
@@ -25,6 +26,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod chat_template;
+mod conversations;
 pub mod corpus;
 mod documents;
 mod error;
@@ -32,6 +35,8 @@ mod fingerprint;
 mod split;
 mod tokenizer;
 
+pub use chat_template::{ChatTemplate, Example};
+pub use conversations::{Conversation, ConversationOptions, Conversations, DataFormat, Message, Role};
 pub use documents::{
     Document, DocumentOptions, Documents, Format, LARGEST_PIECE, LARGEST_ROW, Source, find_sources, sources_fingerprint,
 };

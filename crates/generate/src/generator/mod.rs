@@ -190,6 +190,43 @@ impl<'a> Generator<'a> {
         })
     }
 
+    /// [`Generator::prompt`] that keeps what the model has read of it already, prompt and text before: a conversation goes on
+    /// and only what is new is read. Where the beginning differs, or the text went past the context, it is read from there.
+    ///
+    /// What is kept was read in other pieces than the whole would be, so its numbers are the same within the tolerance of
+    /// cached decoding, not to the bit.
+    ///
+    /// # Errors
+    /// As [`Generator::prompt`] without `begin`.
+    pub fn go_on(&mut self, ids: &[u32]) -> Result<Prompt, Error> {
+        if ids.is_empty() || ids.len() > self.state.capacity() {
+            return self.prompt(ids, None);
+        }
+        check_ids(ids, self.model.dims().vocab_size)?;
+        self.state.truncate(self.state.len() - self.ahead.len());
+        self.ahead.clear();
+        let known = match self.holds_prompt {
+            true => &self.ids[..self.ids.len().min(self.state.len())],
+            false => &[],
+        };
+        let common = known.iter().zip(ids).take_while(|(a, b)| a == b).count();
+        // The logits that follow the last come from reading it.
+        let cached = common.min(ids.len() - 1);
+        self.state.truncate(cached);
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+        self.prompt = ids.len();
+        self.holds_prompt = true;
+        self.tokens_read += (ids.len() - cached) as u64;
+        let (rest, logits) = (&ids[cached..], &mut self.prompt_logits);
+        decode(self.model, self.pool, self.weights, &mut self.state, rest, logits);
+        Ok(Prompt {
+            used: ids.len(),
+            dropped: 0,
+            cached,
+        })
+    }
+
     /// The prompt that was read last, to be kept; `None` where a text went past the context since, or none was read.
     pub fn prompt_cache(&mut self) -> Option<PromptCache> {
         if !self.holds_prompt {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::Error;
 pub use rows::LARGEST_ROW;
 use rows::{CsvRows, JsonRows};
+pub(crate) use rows::{CsvTable, JsonLines, kind_of};
 pub use sources::{Format, Source, find_sources, sources_fingerprint};
 pub use text::LARGEST_PIECE;
 use text::TextPieces;
@@ -119,16 +120,7 @@ impl Documents {
 
     fn start(&self, source: &Source) -> Result<Box<dyn Iterator<Item = Result<Document, Error>>>, Error> {
         let name: Arc<str> = source.name().into();
-        let reader: Box<dyn Read> = match source.path() {
-            None => Box::new(io::stdin()),
-            Some(path) => {
-                let file = File::open(path).map_err(|error| Error::Io {
-                    path: path.to_owned(),
-                    source: error,
-                })?;
-                Box::new(file)
-            }
-        };
+        let reader = reader(source)?;
         Ok(match source.format() {
             Format::Text => Box::new(TextPieces::new(reader, name)),
             Format::JsonLines => Box::new(JsonRows::new(reader, name, self.fields.clone())),
@@ -165,6 +157,15 @@ impl Iterator for Documents {
             }
         }
     }
+}
+
+/// The bytes of a source.
+pub(crate) fn reader(source: &Source) -> Result<Box<dyn Read>, Error> {
+    let Some(path) = source.path() else {
+        return Ok(Box::new(io::stdin()));
+    };
+    let file = File::open(path).map_err(|error| io_error(source.name(), error))?;
+    Ok(Box::new(file))
 }
 
 /// What the system said about `name`.

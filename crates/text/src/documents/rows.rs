@@ -12,70 +12,108 @@ use crate::Error;
 /// The most bytes of a row.
 pub const LARGEST_ROW: usize = 64 << 20;
 
-/// The rows of a `.jsonl` file; blank lines and rows of empty text are passed over.
-pub(super) struct JsonRows<R> {
+/// The lines of a `.jsonl` file.
+pub(crate) struct JsonLines<R> {
     reader: BufReader<R>,
     source: Arc<str>,
-    fields: Vec<String>,
     buffer: Vec<u8>,
     line: u64,
     offset: u64,
 }
 
-impl<R: Read> JsonRows<R> {
-    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> JsonRows<R> {
-        JsonRows {
+impl<R: Read> JsonLines<R> {
+    pub(crate) fn new(reader: R, source: Arc<str>) -> JsonLines<R> {
+        JsonLines {
             reader: BufReader::new(reader),
             source,
-            fields,
             buffer: Vec::new(),
             line: 0,
             offset: 0,
         }
     }
 
+    /// Reads the next line; false at the end.
+    pub(crate) fn read(&mut self) -> Result<bool, Error> {
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        let limit = LARGEST_ROW as u64 + 1;
+        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
+        if read.map_err(|error| io_error(&self.source, error))? == 0 {
+            return Ok(false);
+        }
+        self.line += 1;
+        if self.buffer.len() > LARGEST_ROW {
+            return Err(too_long(&self.source, self.line));
+        }
+        Ok(true)
+    }
+
+    /// The object on the line; none where it is blank. Its values stay as they are: built up they could take many times
+    /// its size.
+    pub(crate) fn object(&self) -> Result<Option<BTreeMap<String, &RawValue>>, Error> {
+        let line = match self.line {
+            1 => self.buffer.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.buffer),
+            _ => &self.buffer,
+        };
+        let offset = self.offset + (self.buffer.len() - line.len()) as u64;
+        let line = check_text(line, &self.source, offset)?;
+        if line.trim().is_empty() {
+            return Ok(None);
+        }
+        let row = serde_json::from_str(line);
+        row.map(Some)
+            .map_err(|error| self.error(format!("expected a JSON object on one line: {error}")))
+    }
+
+    /// What is wrong with the line.
+    pub(crate) fn error(&self, message: String) -> Error {
+        row_error(&self.source, self.line, message)
+    }
+}
+
+/// What a JSON value is, for messages.
+pub(crate) fn kind_of(value: &str) -> &'static str {
+    match value.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "true or false",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
+    }
+}
+
+/// The rows of a `.jsonl` file; blank lines and rows of empty text are passed over.
+pub(super) struct JsonRows<R> {
+    lines: JsonLines<R>,
+    fields: Vec<String>,
+}
+
+impl<R: Read> JsonRows<R> {
+    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> JsonRows<R> {
+        JsonRows {
+            lines: JsonLines::new(reader, source),
+            fields,
+        }
+    }
+
     fn row(&mut self) -> Result<Option<Document>, Error> {
-        loop {
-            self.offset += self.buffer.len() as u64;
-            self.buffer.clear();
-            let limit = LARGEST_ROW as u64 + 1;
-            let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
-            if read.map_err(|error| io_error(&self.source, error))? == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-            if self.buffer.len() > LARGEST_ROW {
-                return Err(too_long(&self.source, self.line));
-            }
-            let line = match self.line {
-                1 => self.buffer.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.buffer),
-                _ => &self.buffer,
-            };
-            let line = check_text(
-                line,
-                &self.source,
-                self.offset + (self.buffer.len() - line.len()) as u64,
-            )?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row: BTreeMap<String, &RawValue> = serde_json::from_str(line).map_err(|error| {
-                let message = format!("expected a JSON object on one line: {error}");
-                row_error(&self.source, self.line, message)
-            })?;
+        while self.lines.read()? {
+            let Some(row) = self.lines.object()? else { continue };
             let text = self.text(&row)?;
             if !text.is_empty() {
                 return Ok(Some(Document {
                     text,
-                    source: self.source.clone(),
-                    line: self.line,
+                    source: self.lines.source.clone(),
+                    line: self.lines.line,
                     ends: true,
                 }));
             }
         }
+        Ok(None)
     }
 
-    /// The text of the fields. The others stay as they are in the row: built up they could take many times its size.
+    /// The text of the fields.
     fn text(&self, row: &BTreeMap<String, &RawValue>) -> Result<String, Error> {
         let mut text = String::new();
         for (index, field) in self.fields.iter().enumerate() {
@@ -85,21 +123,17 @@ impl<R: Read> JsonRows<R> {
             match row.get(field).map(|value| value.get()) {
                 Some(value) if value.starts_with('"') => {
                     let value: String = serde_json::from_str(value)
-                        .map_err(|error| row_error(&self.source, self.line, format!("field `{field}`: {error}")))?;
+                        .map_err(|error| self.lines.error(format!("field `{field}`: {error}")))?;
                     text.push_str(&value);
                 }
                 Some(other) => {
-                    let kind = match other.as_bytes().first() {
-                        Some(b'n') => "null",
-                        Some(b't' | b'f') => "true or false",
-                        Some(b'[') => "a list",
-                        Some(b'{') => "an object",
-                        _ => "a number",
-                    };
-                    let message = format!("field `{field}` is {kind}, expected a string");
-                    return Err(row_error(&self.source, self.line, message));
+                    let message = format!("field `{field}` is {}, expected a string", kind_of(other));
+                    return Err(self.lines.error(message));
                 }
-                None => return Err(missing(&self.source, self.line, field, row.keys().map(String::as_str))),
+                None => {
+                    let (source, line) = (&self.lines.source, self.lines.line);
+                    return Err(missing(source, line, field, row.keys().map(String::as_str)));
+                }
             }
         }
         Ok(text)
@@ -114,18 +148,15 @@ impl<R: Read> Iterator for JsonRows<R> {
     }
 }
 
-/// The rows of a `.csv` file; rows of empty text are passed over.
-pub(super) struct CsvRows<R> {
+/// The rows of a `.csv` file, the line of column names as the first.
+pub(crate) struct CsvTable<R> {
     reader: csv::Reader<Guard<R>>,
     source: Arc<str>,
-    fields: Vec<String>,
-    /// The columns that hold the fields; empty until the first line is read.
-    columns: Vec<usize>,
     record: csv::ByteRecord,
 }
 
-impl<R: Read> CsvRows<R> {
-    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> CsvRows<R> {
+impl<R: Read> CsvTable<R> {
+    pub(crate) fn new(reader: R, source: Arc<str>) -> CsvTable<R> {
         let reader = Guard {
             reader,
             offset: 0,
@@ -133,18 +164,15 @@ impl<R: Read> CsvRows<R> {
             last: Vec::new(),
             of_row: 0,
         };
-        let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader);
-        CsvRows {
-            reader,
+        CsvTable {
+            reader: csv::ReaderBuilder::new().has_headers(false).from_reader(reader),
             source,
-            fields,
-            columns: Vec::new(),
             record: csv::ByteRecord::new(),
         }
     }
 
     /// Reads the next row; false at the end.
-    fn read(&mut self) -> Result<bool, Error> {
+    pub(crate) fn read(&mut self) -> Result<bool, Error> {
         self.reader.get_mut().of_row = 0;
         let read = self.reader.read_byte_record(&mut self.record);
         read.map_err(|error| {
@@ -168,38 +196,14 @@ impl<R: Read> CsvRows<R> {
         })
     }
 
-    fn row(&mut self) -> Result<Option<Document>, Error> {
-        if self.columns.is_empty() {
-            if !self.read()? {
-                return Ok(None);
-            }
-            let names: Vec<&str> = (0..self.record.len())
-                .map(|column| self.field(column))
-                .collect::<Result<_, _>>()?;
-            let of_field = |field: &String| {
-                let column = names.iter().position(|name| name == field);
-                column.ok_or_else(|| missing(&self.source, 1, field, names.iter().copied()))
-            };
-            self.columns = self.fields.iter().map(of_field).collect::<Result<_, _>>()?;
-        }
-        while self.read()? {
-            let fields: Vec<&str> = self
-                .columns
-                .iter()
-                .map(|&column| self.field(column))
-                .collect::<Result<_, _>>()?;
-            let text = fields.join("\n");
-            if !text.is_empty() {
-                let line = self.line();
-                return Ok(Some(Document {
-                    text,
-                    source: self.source.clone(),
-                    line,
-                    ends: true,
-                }));
-            }
-        }
-        Ok(None)
+    /// The row's fields.
+    pub(crate) fn fields(&self) -> Result<Vec<&str>, Error> {
+        (0..self.record.len()).map(|column| self.field(column)).collect()
+    }
+
+    /// What is wrong with the row.
+    pub(crate) fn error(&self, message: String) -> Error {
+        row_error(&self.source, self.line(), message)
     }
 
     /// The line on which the row in `record` starts. The CSV reader knows where a row ends: behind its line end, or
@@ -211,11 +215,57 @@ impl<R: Read> CsvRows<R> {
         end.line().saturating_sub(inside + behind)
     }
 
-    fn field(&self, column: usize) -> Result<&str, Error> {
+    pub(crate) fn field(&self, column: usize) -> Result<&str, Error> {
         std::str::from_utf8(&self.record[column]).map_err(|_| {
             let line = self.line();
             row_error(&self.source, line, format!("column {} is not UTF-8", column + 1))
         })
+    }
+}
+
+/// The rows of a `.csv` file as documents; rows of empty text are passed over.
+pub(super) struct CsvRows<R> {
+    table: CsvTable<R>,
+    fields: Vec<String>,
+    /// The columns that hold the fields; empty until the first line is read.
+    columns: Vec<usize>,
+}
+
+impl<R: Read> CsvRows<R> {
+    pub(super) fn new(reader: R, source: Arc<str>, fields: Vec<String>) -> CsvRows<R> {
+        CsvRows {
+            table: CsvTable::new(reader, source),
+            fields,
+            columns: Vec::new(),
+        }
+    }
+
+    fn row(&mut self) -> Result<Option<Document>, Error> {
+        if self.columns.is_empty() {
+            if !self.table.read()? {
+                return Ok(None);
+            }
+            let names = self.table.fields()?;
+            let of_field = |field: &String| {
+                let column = names.iter().position(|name| name == field);
+                column.ok_or_else(|| missing(&self.table.source, 1, field, names.iter().copied()))
+            };
+            self.columns = self.fields.iter().map(of_field).collect::<Result<_, _>>()?;
+        }
+        while self.table.read()? {
+            let field = |&column: &usize| self.table.field(column);
+            let fields: Vec<&str> = self.columns.iter().map(field).collect::<Result<_, _>>()?;
+            let text = fields.join("\n");
+            if !text.is_empty() {
+                return Ok(Some(Document {
+                    text,
+                    source: self.table.source.clone(),
+                    line: self.table.line(),
+                    ends: true,
+                }));
+            }
+        }
+        Ok(None)
     }
 }
 
