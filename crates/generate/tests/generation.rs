@@ -48,6 +48,7 @@ fn full_forward(model: &dyn Model, pool: &Pool, weights: &[f32], ids: &[u32]) ->
         t: ids.len(),
         ids,
         targets: &vec![IGNORE_INDEX; ids.len()],
+        documents: &[],
     };
     let mut arena = Arena::new(model.activations(1, ids.len(), Pass::Score)).unwrap();
     model.logits(pool, weights, &mut arena, &batch, &mut logits);

@@ -1,6 +1,7 @@
 //! Token and position embedding: `x[b,t] = wte[id[b,t]] + wpe[position]`; without the second where positions turn queries and
 //! keys instead.
 
+use crate::documents::Documents;
 use crate::pool::{Pool, Shards};
 use crate::sums::add_to;
 
@@ -12,8 +13,8 @@ const GROUPS: usize = 16;
 /// Positions a task of the backward owns.
 const POSITIONS: usize = 32;
 
-/// x (N,d) from `ids` (N) in rows of `t` tokens, each row at positions `first_position…`. 12 bytes an element; one
-/// rounding.
+/// x (N,d) from `ids` (N) in documents of these lengths, at most `t`, or, where none are given, of `t` tokens; each is at positions
+/// `first_position…`. 12 bytes an element; one rounding.
 ///
 /// # Panics
 /// Where an id is not below V, a position not below n_positions, or shapes differ.
@@ -23,16 +24,17 @@ pub fn embedding_forward(
     ids: &[u32],
     wte: &[f32],
     wpe: Option<&[f32]>,
-    t: usize,
+    (t, documents): (usize, &[usize]),
     first_position: usize,
 ) {
     let d = x.len() / ids.len().max(1);
     let _timed = pool.timed("embedding_forward", [ids.len(), d], |[n, d]| (n * d, 12 * n * d));
     assert_eq!(x.len(), ids.len() * d, "x is (N,d)");
+    let documents = Documents::new(ids.len(), t, documents);
     pool.run_chunks(x, ROWS * d.max(1), |task, x| {
-        for (row, x) in x.chunks_exact_mut(d).enumerate() {
-            let n = task * ROWS + row;
-            let (id, position) = (ids[n] as usize, first_position + n % t);
+        let places = ids[task * ROWS..].iter().zip(documents.positions(task * ROWS));
+        for (x, (&id, position)) in x.chunks_exact_mut(d).zip(places) {
+            let (id, position) = (id as usize, first_position + position);
             let token = &wte[id * d..(id + 1) * d];
             match wpe {
                 Some(wpe) => {
@@ -45,12 +47,19 @@ pub fn embedding_forward(
     });
 }
 
-/// dwte and dwpe += the gradient dx (N,d) of x; rows of `t` tokens at positions 0… 24 bytes an element. Error against
+/// dwte and dwpe += the gradient dx (N,d) of x; documents as in the forward, at positions 0… 24 bytes an element. Error against
 /// f64 below `2e-7 sqrt(N) (1 + |gradient|)`.
 ///
 /// # Panics
 /// Where an id is not below V or shapes differ.
-pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: Option<&mut [f32]>, dx: &[f32], ids: &[u32], t: usize) {
+pub fn embedding_backward(
+    pool: &Pool,
+    dwte: &mut [f32],
+    dwpe: Option<&mut [f32]>,
+    dx: &[f32],
+    ids: &[u32],
+    (t, documents): (usize, &[usize]),
+) {
     let d = dx.len() / ids.len().max(1);
     let _timed = pool.timed("embedding_backward", [ids.len(), d], |[n, d]| (2 * n * d, 24 * n * d));
     assert_eq!(dx.len(), ids.len() * d, "dx is (N,d)");
@@ -63,7 +72,8 @@ pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: Option<&mut [f32]
         }
     });
     let Some(dwpe) = dwpe else { return };
-    let positions = t.min(ids.len());
+    let documents = Documents::new(ids.len(), t, documents);
+    let positions = documents.iter().map(|document| document.len).max().unwrap_or(0);
     assert!(
         positions * d <= dwpe.len(),
         "{positions} positions of {d} in {} floats",
@@ -71,7 +81,9 @@ pub fn embedding_backward(pool: &Pool, dwte: &mut [f32], dwpe: Option<&mut [f32]
     );
     pool.run_chunks(&mut dwpe[..positions * d], POSITIONS * d.max(1), |task, dwpe| {
         for (i, to) in dwpe.chunks_exact_mut(d).enumerate() {
-            for n in (task * POSITIONS + i..ids.len()).step_by(t) {
+            let position = task * POSITIONS + i;
+            for document in documents.iter().filter(|document| document.len > position) {
+                let n = document.first + position;
                 add_to(pool.isa(), to, &dx[n * d..(n + 1) * d]);
             }
         }
@@ -122,7 +134,7 @@ mod tests {
         let pool = Pool::with_isa(2, Isa::Portable);
         let (wte, wpe) = (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![10.0, 20.0, 30.0, 40.0]);
         let mut x = vec![0.0; 8];
-        embedding_forward(&pool, &mut x, &[2, 0, 2, 1], &wte, Some(&wpe), 2, 0);
+        embedding_forward(&pool, &mut x, &[2, 0, 2, 1], &wte, Some(&wpe), (2, &[]), 0);
         assert_eq!(x, [15.0, 26.0, 31.0, 42.0, 15.0, 26.0, 33.0, 44.0]);
         let (mut dwte, mut dwpe) = (vec![0.0; 6], vec![0.0; 4]);
         embedding_backward(
@@ -131,7 +143,7 @@ mod tests {
             Some(&mut dwpe),
             &[1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0, 8.0],
             &[2, 0, 2, 1],
-            2,
+            (2, &[]),
         );
         assert_eq!(dwte, [2.0, 2.0, 8.0, 8.0, 5.0, 5.0]);
         assert_eq!(dwpe, [5.0, 5.0, 10.0, 10.0]);

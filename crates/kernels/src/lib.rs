@@ -32,6 +32,7 @@ mod attention;
 mod bf16;
 mod buffer;
 mod denormals;
+mod documents;
 mod dropout;
 mod embedding;
 mod gelu;

@@ -268,7 +268,7 @@ mod tests {
         let (qkv, mut out, mut lse) = (vec![0.5; b * t * 36], vec![0.0; b * t * 12], vec![0.0; b * h * t]);
         let pool = Pool::new(1).unwrap();
         pool.start_profile();
-        attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
+        attention_forward(&pool, &mut out, &mut lse, &qkv, dims, &[], None);
         let times = pool.take_profile();
         let pairs = b * h * (t * (t + 1) / 2);
         assert_eq!(

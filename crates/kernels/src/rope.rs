@@ -2,6 +2,7 @@
 //! Face's llama has it: `(a, b) -> (a cos - b sin, b cos + a sin)` for elements i and i + dh/2, at the angle
 //! `position * theta^(-2i/dh)`.
 
+use crate::documents::Documents;
 use crate::pool::Pool;
 use crate::simd::{LANES, load, simd_fn, store};
 
@@ -41,12 +42,20 @@ pub enum Turn {
     Back,
 }
 
-/// Rotates the first `heads` heads of every row of `x` in place. Rows are `row` floats wide and lie in sequences of T, at the
-/// positions that `angles` (T,dh) was filled for. 8 bytes and 3 flops an element. Error against f64 below `3e-7 (1 + |x|)`.
+/// Rotates the first `heads` heads of every row of `x` in place. Rows are `row` floats wide and lie in documents of these lengths, at
+/// most T, or, where none are given, of T; each is at the positions that `angles` (T,dh) was filled for. 8 bytes and 3 flops an
+/// element. Error against f64 below `3e-7 (1 + |x|)`.
 ///
 /// # Panics
 /// Where shapes differ.
-pub fn rope(pool: &Pool, x: &mut [f32], (row, heads, dh): (usize, usize, usize), angles: &[f32], turn: Turn) {
+pub fn rope(
+    pool: &Pool,
+    x: &mut [f32],
+    (row, heads, dh): (usize, usize, usize),
+    angles: &[f32],
+    documents: &[usize],
+    turn: Turn,
+) {
     let t = angles.len() / dh;
     let _timed = pool.timed("rope", [x.len() / row, heads, dh], |[n, heads, dh]| {
         (3 * n * heads * dh, 8 * n * heads * dh)
@@ -56,9 +65,9 @@ pub fn rope(pool: &Pool, x: &mut [f32], (row, heads, dh): (usize, usize, usize),
         "{heads} heads of {dh} in rows of {row}, sequences of {t}, {} floats",
         x.len()
     );
+    let documents = Documents::new(x.len() / row, t, documents);
     pool.run_chunks(x, ROWS * row, |task, x| {
-        for (i, x) in x.chunks_exact_mut(row).enumerate() {
-            let place = (task * ROWS + i) % t;
+        for (x, place) in x.chunks_exact_mut(row).zip(documents.positions(task * ROWS)) {
             rotate(
                 pool.isa(),
                 &mut x[..heads * dh],

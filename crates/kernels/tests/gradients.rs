@@ -202,7 +202,7 @@ fn attention_with_and_without_dropout() {
             h_kv: 2,
             dh,
         };
-        for mask in [None, Some(attention_mask_reference(dropout(2), dims, 1))] {
+        for mask in [None, Some(attention_mask_reference(dropout(2), dims, 0..t, 1))] {
             let mask = mask.as_deref();
             check(
                 "attention",

@@ -10,6 +10,7 @@ use crate::weights::Weights;
 use foretoken_formats::gguf;
 use foretoken_kernels::{CacheType, Pool};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The sizes that every variant has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,8 @@ impl DecodePlan {
     }
 }
 
-/// B sequences of T tokens, and what follows each.
+/// B sequences of T tokens, and what follows each. A sequence may be several documents: positions begin again at each, and no
+/// token sees one of another document.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// Sequences.
@@ -116,6 +118,49 @@ pub struct Batch<'a> {
     pub ids: &'a [u32],
     /// (B,T): the next token, or [`foretoken_kernels::IGNORE_INDEX`] where there is no loss.
     pub targets: &'a [i32],
+    /// Tokens of each document in order; none where every sequence is one. A document lies in one sequence.
+    pub documents: &'a [usize],
+}
+
+impl<'a> Batch<'a> {
+    /// The documents of some whole sequences.
+    ///
+    /// # Panics
+    /// Where a document does not end in the sequence it begins in.
+    pub fn documents_of(&self, sequences: Range<usize>) -> &'a [usize] {
+        if self.documents.is_empty() {
+            return self.documents;
+        }
+        let (mut token, mut bounds) = (0, [None; 2]);
+        for (i, &len) in self.documents.iter().enumerate() {
+            for (bound, sequence) in bounds.iter_mut().zip([sequences.start, sequences.end]) {
+                if token == sequence * self.t {
+                    *bound = Some(i);
+                }
+            }
+            assert!(
+                len > 0 && token % self.t + len <= self.t,
+                "a document of {len} tokens begins at {} of a sequence of {}",
+                token % self.t,
+                self.t
+            );
+            token += len;
+        }
+        assert_eq!(token, self.b * self.t, "tokens of all documents, and B T");
+        let all = self.documents.len();
+        &self.documents[bounds[0].unwrap_or(all)..bounds[1].unwrap_or(all)]
+    }
+
+    /// Whether ids, targets and documents fit together.
+    pub(crate) fn check(&self) {
+        let n = self.b * self.t;
+        assert_eq!(
+            (self.ids.len(), self.targets.len()),
+            (n, n),
+            "ids and targets are (B,T)"
+        );
+        self.documents_of(0..self.b);
+    }
 }
 
 /// Which numbers dropout draws: every micro-batch of a run its own.

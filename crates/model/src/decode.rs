@@ -224,7 +224,7 @@ pub(crate) fn embed(pool: &Pool, x: &mut [f32], sequences: &[NewTokens<'_>], wte
     for NewTokens { state, ids, .. } in sequences {
         let (x, behind) = rest.split_at_mut(ids.len() * d);
         match wte {
-            Weight::Floats(wte) => embedding_forward(pool, x, ids, wte, wpe, ids.len(), state.len),
+            Weight::Floats(wte) => embedding_forward(pool, x, ids, wte, wpe, (ids.len(), &[]), state.len),
             Weight::Packed(wte) => wte.gather(x, ids, wpe.map(|wpe| (wpe, state.len))),
         }
         rest = behind;

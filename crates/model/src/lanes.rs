@@ -127,6 +127,7 @@ impl Lanes {
                     t,
                     ids: &batch.ids[tokens.clone()],
                     targets: &batch.targets[tokens],
+                    documents: batch.documents_of(sequences.clone()),
                 },
                 arena,
                 losses: own,
@@ -167,6 +168,7 @@ mod tests {
             t: 4,
             ids: &[0, 1, 2, 3, 4, 0, 1, 2],
             targets: &[1, 2, 3, 4, 0, 1, 2, 3],
+            documents: &[],
         };
         let mut losses = |micro_batch| {
             let mut gradients = [model.params().zeros("").unwrap(), model.params().zeros("").unwrap()];

@@ -17,7 +17,7 @@
 //! }))?;
 //! let pool = Pool::new(1)?;
 //! let weights = init(model.params(), 42)?;
-//! let batch = Batch { b: 1, t: 4, ids: &[1, 2, 3, 4], targets: &[2, 3, 4, 5] };
+//! let batch = Batch { b: 1, t: 4, ids: &[1, 2, 3, 4], targets: &[2, 3, 4, 5], documents: &[] };
 //! let mut arena = Arena::new(model.activations(batch.b, batch.t, Pass::Score))?;
 //! let mut losses = [0.0; 4];
 //! model.losses(&pool, &weights, &mut arena, &batch, &mut losses);

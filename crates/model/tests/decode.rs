@@ -38,6 +38,7 @@ fn logits(model: &dyn Model, pool: &Pool, weights: &[f32], ids: &[u32]) -> Vec<f
         t,
         ids,
         targets: &targets,
+        documents: &[],
     };
     let mut logits = vec![0.0; t * V];
     model.logits(pool, weights, &mut arena, &batch, &mut logits);

@@ -26,6 +26,7 @@ fn batch<'a>((ids, targets): &'a (Vec<u32>, Vec<i32>)) -> Batch<'a> {
         t: T,
         ids,
         targets,
+        documents: &[],
     }
 }
 

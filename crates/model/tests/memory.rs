@@ -93,6 +93,7 @@ fn train(model: &dyn Model, pool: &Pool, (b, t): (usize, usize), recompute: Reco
         t,
         ids: &ids,
         targets: &targets,
+        documents: &[],
     };
     let mut losses = vec![0.0; b * t];
     model.losses_and_gradients(

@@ -24,6 +24,7 @@ fn run(model_type: &str, f: usize, dropout: f32, recompute: Recompute, threads: 
         t,
         ids: &ids,
         targets: &targets,
+        documents: &[],
     };
     let (pool, weights) = (Pool::new(threads).unwrap(), init(model.params(), 5).unwrap());
     let mut arena = Arena::new(model.activations(b, t, Pass::Train(recompute))).unwrap();

@@ -220,6 +220,7 @@ mod tests {
                         t,
                         ids: &ids,
                         targets: &targets,
+                        documents: &[],
                     };
                     let mut step = || {
                         tree.add(&pool, lanes.count(), |gradients| {

@@ -84,6 +84,7 @@ impl Trainer {
                 t,
                 ids: &self.window.ids,
                 targets: &self.window.targets,
+                documents: &[],
             };
             let dropout = Some(DropoutSeed {
                 seed: self.config.seed,
@@ -133,6 +134,7 @@ impl Trainer {
                 t,
                 ids: &self.window.ids,
                 targets: &self.window.targets,
+                documents: &[],
             };
             self.lanes
                 .losses(pool, &*self.model, &self.weights, &batch, &mut self.losses);

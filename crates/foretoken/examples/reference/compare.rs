@@ -132,6 +132,7 @@ impl Reference {
             t,
             ids: &input,
             targets: &targets,
+            documents: &[],
         };
         let mut losses = vec![0.0; b * t];
         let scale = (1.0 / count as f64) as f32;
@@ -193,6 +194,7 @@ pub(crate) fn compare(dir: &Path) -> Result<Errors, Error> {
         t,
         ids: &ids,
         targets: &vec![0; b * t],
+        documents: &[],
     };
     model.logits(pool, &weights, &mut arena, &batch, &mut logits);
 

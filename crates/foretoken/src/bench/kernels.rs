@@ -219,10 +219,10 @@ impl Bench<'_> {
         let sizes = [3 * n * d, n * d, b * dims.h * t, 3 * n * d, n * d];
         let [qkv, mut out, mut lse, mut dqkv, dout] = self.floats("attention", sizes)?;
         self.time(&[("attention forward", "attention_forward")], |pool| {
-            attention_forward(pool, &mut out, &mut lse, &qkv, dims, None);
+            attention_forward(pool, &mut out, &mut lse, &qkv, dims, &[], None);
         });
         self.time(&[("attention backward", "attention_backward")], |pool| {
-            attention_backward(pool, &mut dqkv, &dout, &qkv, &out, &lse, dims, None);
+            attention_backward(pool, &mut dqkv, &dout, &qkv, &out, &lse, dims, &[], None);
         });
         Ok(())
     }
@@ -257,10 +257,10 @@ impl Bench<'_> {
         let [mut x, mut wte, mut wpe] = self.floats("embedding", [n * d, v * d, dims.n_positions * d])?;
         let ids: Vec<u32> = (0..n).map(|i| (i * 7919 % v) as u32).collect();
         self.time(&[("embedding forward", "embedding_forward")], |pool| {
-            embedding_forward(pool, &mut x, &ids, &wte, Some(&wpe), t, 0);
+            embedding_forward(pool, &mut x, &ids, &wte, Some(&wpe), (t, &[]), 0);
         });
         self.time(&[("embedding backward", "embedding_backward")], |pool| {
-            embedding_backward(pool, &mut wte, Some(&mut wpe), &x, &ids, t);
+            embedding_backward(pool, &mut wte, Some(&mut wpe), &x, &ids, (t, &[]));
         });
         Ok(())
     }

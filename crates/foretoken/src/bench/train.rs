@@ -78,6 +78,7 @@ pub fn train(
             t,
             ids: &ids,
             targets: &targets,
+            documents: &[],
         };
         let mut run = || {
             gradients.add(pool, lanes.count(), |gradients| {

@@ -1,18 +1,23 @@
-//! Forward: one task a few tiles of 64 queries of one sequence and head.
+//! Forward: one task a few tiles of 64 queries of one document and head.
 
 use super::cache::Cached;
 use super::small::{Left, small};
-use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, transpose_scaled};
+use super::{AttentionDims, ByQuery, Causal, Scores, TILE, drop_number, lse_start, transpose_scaled};
+use crate::documents::{Document, Documents};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, exp2, load, simd_fn, store};
+use std::cmp::Reverse;
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 /// out (B,T,d) and lse (B,h,T) from qkv (B,T,[`AttentionDims::row`]), which is (B,T,3d) where no keys are shared.
 ///
-/// Flops about `2 B h T² dh` (the lower triangle, both products); bytes `16 B T d`, keys and values again for every 64
-/// queries from cache. Error against f64 below `3e-7 (1 + |out|)` for each root of T or dh, whichever is larger.
+/// No token sees one of another document. `documents` are their lengths in order; none are B of T tokens. lse is (h, length) for
+/// one document after another.
+///
+/// Flops about `2 B h T² dh` (the lower triangle, both products), for each document by its own length; bytes `16 B T d`, keys
+/// and values again for every 64 queries from cache. Error against f64 below `3e-7 (1 + |out|)` for each root of T or dh, whichever is larger.
 ///
 /// # Panics
 /// Where shapes differ.
@@ -22,12 +27,14 @@ pub fn attention_forward(
     lse: &mut [f32],
     qkv: &[f32],
     dims: AttentionDims,
+    documents: &[usize],
     dropout: Option<Dropout>,
 ) {
     let AttentionDims { b, t, h, .. } = dims;
     let d = dims.d();
+    let documents = Documents::new(b * t, t, documents);
     let _timed = pool.timed("attention_forward", dims.sizes(), |sizes| {
-        forward_work(dims.h_kv as u64, sizes)
+        forward_work(dims.h_kv as u64, sizes, pairs(&documents))
     });
     assert_eq!(
         (qkv.len(), out.len(), lse.len()),
@@ -43,12 +50,20 @@ pub fn attention_forward(
         kv_head: dims.dh,
         past: 0,
     };
-    run(pool, out, lse, &input, dims, t, dropout);
+    run(pool, out, lse, &input, dims, &documents, dropout);
 }
 
-/// Flops and bytes of (B, T, h, dh): two products over the triangle; qkv in, out and lse out.
-fn forward_work(h_kv: u64, [b, t, h, dh]: [u64; 4]) -> (u64, u64) {
-    (2 * b * h * dh * t * (t + 1), 4 * b * t * (2 * (h + h_kv) * dh + h))
+/// Flops and bytes of (B, T, h, dh) with so many pairs of query and key: two products; qkv in, out and lse out.
+fn forward_work(h_kv: u64, [b, t, h, dh]: [u64; 4], pairs: u64) -> (u64, u64) {
+    (4 * h * dh * pairs, 4 * b * t * (2 * (h + h_kv) * dh + h))
+}
+
+/// Pairs of a query and a key that it sees: each document's triangle with its diagonal.
+pub(super) fn pairs(documents: &Documents) -> u64 {
+    documents
+        .iter()
+        .map(|Document { len, .. }| (len * (len + 1) / 2) as u64)
+        .sum()
 }
 
 /// Where queries, keys and values lie.
@@ -72,21 +87,27 @@ fn run(
     lse: &mut [f32],
     input: &Input<'_>,
     dims: AttentionDims,
-    keys: usize,
+    documents: &Documents,
     dropout: Option<Dropout>,
 ) {
-    let (tiles, heads) = (dims.t.div_ceil(TILE), dims.b * dims.h);
-    let group = group(tiles, heads);
-    let groups = tiles.div_ceil(group);
+    let tiles_of = |document: Document| document.len.div_ceil(TILE);
+    let group = group(documents.iter().map(tiles_of).sum::<usize>() * dims.h);
+    let groups = |document| {
+        (0..tiles_of(document))
+            .step_by(group)
+            .map(move |first| (document, first))
+    };
+    let mut groups: Vec<(Document, usize)> = documents.iter().flat_map(groups).collect();
+    // Late tiles see most keys: they go first, so that the threads end together.
+    groups.sort_by_key(|&(_, first)| Reverse(first));
     let (out, lse) = (Shards::new(out), Shards::new(lse));
-    pool.run_with_scratch(groups * heads, scratch(dims.dh, group), |task, scratch| {
-        // Late tiles see most keys: they go first, so that the threads end together.
-        let (bh, first) = (task % heads, (groups - 1 - task / heads) * group);
+    pool.run_with_scratch(groups.len() * dims.h, scratch(dims.dh, group), |task, scratch| {
+        let ((document, first), head) = (groups[task / dims.h], task % dims.h);
         let job = Job {
             dims,
-            bh,
-            tiles: first..tiles.min(first + group),
-            keys,
+            document,
+            head,
+            tiles: first..tiles_of(document).min(first + group),
             dropout,
         };
         forward_tiles(pool.isa(), &out, &lse, input, &job, scratch);
@@ -99,16 +120,17 @@ const GROUP: usize = 4;
 /// Tasks that are enough.
 const TASKS: usize = 64;
 
-fn group(tiles: usize, heads: usize) -> usize {
-    (tiles * heads / TASKS).clamp(1, GROUP)
+/// Of so many tiles of all documents and heads.
+fn group(tiles: usize) -> usize {
+    (tiles / TASKS).clamp(1, GROUP)
 }
 
 struct Job {
     dims: AttentionDims,
-    bh: usize,
+    document: Document,
+    head: usize,
     /// Tiles of queries.
     tiles: Range<usize>,
-    keys: usize,
     dropout: Option<Dropout>,
 }
 
@@ -140,9 +162,9 @@ simd_fn! {
     fn forward_tiles[S](
         out: &Shards<'_>, lse: &Shards<'_>, input: &Input<'_>, job: &Job, scratch: &mut [f32],
     ) {
-        let Job { dims, bh, keys, dropout, .. } = *job;
-        let AttentionDims { t, h, dh, .. } = dims;
-        let (seq, head) = (bh / h, bh % h);
+        let Job { dims, document, head, dropout, .. } = *job;
+        let (dh, t, keys) = (dims.dh, document.len, input.past + document.len);
+        let lse_start = lse_start(&dims, document, head);
         let kv_head = head / dims.group();
         let (wide, column) = (dh.next_multiple_of(LANES), head * dh);
         let (k_copy, scratch) = scratch.split_at_mut(wide * TILE);
@@ -159,7 +181,7 @@ simd_fn! {
             let (m, rest) = rest.split_at_mut(TILE);
             let (l, rest) = rest.split_at_mut(TILE);
             scratch = rest;
-            let q = &input.q[(seq * t + first) * input.q_row + column..];
+            let q = &input.q[(document.first + first) * input.q_row + column..];
             // Scores in powers of two: their exponential is a power of two as well, and cheaper.
             transpose_scaled::<S>(qt, q, input.q_row, (count, dh), dims.scale() * LOG2_E);
             m.fill(f32::NEG_INFINITY);
@@ -168,7 +190,7 @@ simd_fn! {
         }
         for key in (0..seen).step_by(TILE) {
             let count = TILE.min(seen - key);
-            let row = (seq * keys + key) * input.kv_row + kv_head * input.kv_head;
+            let row = (document.first + key) * input.kv_row + kv_head * input.kv_head;
             // Where there are more tiles, rows far apart would crowd each other out of the first-level cache.
             let direct = seen <= TILE;
             let (k, k_row) = input.k.rows::<S>(k_copy, row, input.kv_row, (count, dh), direct);
@@ -193,7 +215,7 @@ simd_fn! {
                 }
                 if let Some(dropout) = &dropout {
                     for (j, line) in s.chunks_exact_mut(TILE).take(count).enumerate() {
-                        let factors = dropout.run(drop_number(&dims, bh, first, key + j));
+                        let factors = dropout.run(drop_number(&dims, document, head, first, key + j));
                         for i in (0..TILE).step_by(LANES) {
                             let met = S::mul(load::<S>(&line[i..]), load::<S>(&factors[i..]));
                             store::<S>(&mut line[i..], met);
@@ -206,10 +228,10 @@ simd_fn! {
         }
         for Queries { first, count, o, m, l, .. } in tiles.iter().flatten() {
             // SAFETY: these rows of this head belong to this task.
-            let lse = unsafe { lse.range(bh * t + first, bh * t + first + count) };
+            let lse = unsafe { lse.range(lse_start + first, lse_start + first + count) };
             for i in 0..*count {
                 lse[i] = m[i] * LN_2 + l[i].ln();
-                let at = (seq * t + first + i) * dims.d() + column;
+                let at = (document.first + first + i) * dims.d() + column;
                 // SAFETY: as above.
                 let row = unsafe { out.range(at, at + dh) };
                 let inverse = S::splat(1.0 / l[i]);
@@ -255,6 +277,13 @@ fn soften<S: Simd>(s: &mut [f32], causal: Causal, m: &mut [f32], l: &mut [f32], 
 /// Attention of `t` new queries over `past + t` keys (prompt processing): `out` (T,d) from `q` and the caches.
 pub(super) fn over_cache(pool: &Pool, out: &mut [f32], input: &Input<'_>, dims: AttentionDims) {
     let mut lse = vec![0.0; dims.h * dims.t];
-    let keys = input.past + dims.t;
-    run(pool, out, &mut lse, input, dims, keys, None);
+    run(
+        pool,
+        out,
+        &mut lse,
+        input,
+        dims,
+        &Documents::new(dims.t, dims.t, &[]),
+        None,
+    );
 }

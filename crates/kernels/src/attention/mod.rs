@@ -1,6 +1,6 @@
 //! Causal attention in tiles: the (T,T) scores are never stored.
 //!
-//! Per sequence and head, with `S = Q Kᵀ / sqrt(dh)` below the diagonal: `O = dropout(softmax(S)) V`. The forward keeps
+//! Per document and head, with `S = Q Kᵀ / sqrt(dh)` below the diagonal: `O = dropout(softmax(S)) V`. The forward keeps
 //! a running maximum m and sum l a query and stores `lse = m + ln l` (Dao et al., arXiv 2205.14135; Milakov and
 //! Gimelshein, arXiv 1805.02867). Scores are held transposed, keys down and queries across the lanes, so that the
 //! softmax of 64 queries needs no sum across lanes.
@@ -12,6 +12,7 @@ mod forward;
 mod reference;
 pub(crate) mod small;
 
+use crate::documents::Document;
 use crate::simd::{LANES, Simd, load, store};
 use small::Part;
 use std::ops::Range;
@@ -29,7 +30,8 @@ const _: () = assert!(
     "a line of a tile takes one run of dropout factors"
 );
 
-/// Sizes of an attention: B sequences of T tokens, h heads of dh, whose keys and values may be shared.
+/// Sizes of an attention: B sequences of T tokens, h heads of dh, whose keys and values may be shared. Where documents are listed,
+/// B T is how many tokens they have together, and T how many one may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionDims {
     /// Sequences.
@@ -81,11 +83,19 @@ impl AttentionDims {
     }
 }
 
-/// Number of the dropout's factor for query `i` and key `j` of sequence and head `bh`: keys down, queries across, rows
-/// padded to whole tiles, so that the queries of a tile read one aligned run.
+/// Number of the dropout's factor for query `i` and key `j` of a document's head: keys down, queries across, rows padded to the
+/// whole tiles of the longest document there may be, so that the queries of a tile read one aligned run.
 #[inline(always)]
-fn drop_number(dims: &AttentionDims, bh: usize, i: usize, j: usize) -> u64 {
-    ((bh * dims.t + j) * dims.t.next_multiple_of(TILE) + i) as u64
+fn drop_number(dims: &AttentionDims, document: Document, head: usize, i: usize, j: usize) -> u64 {
+    let key = lse_start(dims, document, head) + j;
+    (key * dims.t.next_multiple_of(TILE) + i) as u64
+}
+
+/// Where the tokens of a document's head begin in what is (h, length) for one document after another, as lse is: (B,h,T) where
+/// all are of T tokens.
+#[inline(always)]
+fn lse_start(dims: &AttentionDims, document: Document, head: usize) -> usize {
+    document.first * dims.h + head * document.len
 }
 
 /// The causal cut of a tile of scores, keys down and queries across: query `i` sees keys up to `i + ahead`.

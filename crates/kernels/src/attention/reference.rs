@@ -1,13 +1,16 @@
 //! Attention of one head in f64, from the definition: the oracle.
 
 use super::{AttentionDims, drop_number};
+use crate::documents::Document;
 use crate::dropout::Dropout;
+use std::ops::Range;
 
-/// The dropout factors (T,T) of sequence and head `bh`: row i, column j is what the weight of key j for query i is
-/// multiplied with.
-pub fn attention_mask_reference(dropout: Dropout, dims: AttentionDims, bh: usize) -> Vec<f64> {
-    let element = |at: usize| f64::from(dropout.factor(drop_number(&dims, bh, at / dims.t, at % dims.t)));
-    (0..dims.t * dims.t).map(element).collect()
+/// The dropout factors (length,length) of a head of the document at these tokens: row i, column j is what the weight of key j
+/// for query i is multiplied with.
+pub fn attention_mask_reference(dropout: Dropout, dims: AttentionDims, tokens: Range<usize>, head: usize) -> Vec<f64> {
+    let (first, len) = (tokens.start, tokens.len());
+    let number = |at: usize| drop_number(&dims, Document { first, len }, head, at / len, at % len);
+    (0..len * len).map(|at| f64::from(dropout.factor(number(at)))).collect()
 }
 
 /// Causal attention of one head: `q, k, v` are (T,dh), `mask` (T,T) the dropout's factors if there are any.

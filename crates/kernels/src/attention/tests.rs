@@ -43,7 +43,7 @@ fn forward_agrees_with_f64_at_every_tail() {
             let dims = AttentionDims { b, t, h, h_kv: h, dh };
             let qkv = numbers(b * t * 3 * dims.d(), 0.37);
             let (mut out, mut lse) = (vec![0.0; b * t * dims.d()], vec![0.0; b * h * t]);
-            attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
+            attention_forward(&pool, &mut out, &mut lse, &qkv, dims, &[], None);
             for bh in 0..b * h {
                 let [q, k, v] = head(&qkv, &dims, bh);
                 let (o, l, _) = attention_reference(&q, &k, &v, None, t, dh);
@@ -74,9 +74,9 @@ fn backward_is_the_finite_difference() {
             let d = dims.d();
             let (qkv, weight) = (numbers(b * t * 3 * d, 0.77), numbers(b * t * d, 0.21));
             let (mut out, mut lse) = (vec![0.0; b * t * d], vec![0.0; b * h * t]);
-            attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
+            attention_forward(&pool, &mut out, &mut lse, &qkv, dims, &[], None);
             let mut dqkv = vec![f32::NAN; b * t * 3 * d];
-            attention_backward(&pool, &mut dqkv, &weight, &qkv, &out, &lse, dims, None);
+            attention_backward(&pool, &mut dqkv, &weight, &qkv, &out, &lse, dims, &[], None);
             assert!(dqkv.iter().all(|x| x.is_finite()));
             for bh in 0..b * h {
                 let parts = head(&qkv, &dims, bh);
@@ -127,7 +127,7 @@ fn dropout_uses_one_mask_forward_and_backward() {
     let weight = numbers(dims.t * d, 0.9);
     let run = |qkv: &[f32]| {
         let (mut out, mut lse) = (vec![0.0; dims.t * d], vec![0.0; dims.h * dims.t]);
-        attention_forward(&pool, &mut out, &mut lse, qkv, dims, dropout);
+        attention_forward(&pool, &mut out, &mut lse, qkv, dims, &[], dropout);
         let value: f64 = out
             .iter()
             .zip(&weight)
@@ -137,7 +137,7 @@ fn dropout_uses_one_mask_forward_and_backward() {
     };
     let (out, lse, _) = run(&qkv);
     let mut dqkv = vec![0.0; qkv.len()];
-    attention_backward(&pool, &mut dqkv, &weight, &qkv, &out, &lse, dims, dropout);
+    attention_backward(&pool, &mut dqkv, &weight, &qkv, &out, &lse, dims, &[], dropout);
     for at in (0..qkv.len()).step_by(97) {
         let moved = |delta: f32| {
             let mut qkv = qkv.clone();
@@ -167,7 +167,7 @@ fn over_a_cache_it_is_the_same_attention() {
         let d = dims.d();
         let qkv = numbers(dims.t * 3 * d, 0.61);
         let (mut out, mut lse) = (vec![0.0; dims.t * d], vec![0.0; dims.h * dims.t]);
-        attention_forward(&pool, &mut out, &mut lse, &qkv, dims, None);
+        attention_forward(&pool, &mut out, &mut lse, &qkv, dims, &[], None);
         // (h,C,dh) with room for more keys than there are.
         let capacity = dims.t + 7;
         let cache = |part: usize| {

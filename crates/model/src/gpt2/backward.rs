@@ -36,7 +36,14 @@ pub(super) fn backward(
         dropout_in_place(pool, a.work.dx, dropout);
     }
     zero(pool, dw.wpe);
-    embedding_backward(pool, dw.wte, Some(dw.wpe), a.work.dx, batch.ids, batch.t);
+    embedding_backward(
+        pool,
+        dw.wte,
+        Some(dw.wpe),
+        a.work.dx,
+        batch.ids,
+        (batch.t, batch.documents),
+    );
 }
 
 /// Turns `work.dx` from the gradient of block `i`'s output into that of its input.
@@ -110,7 +117,17 @@ fn block_backward(
         work.d_qkv
     };
     let dropout = drop(Site::Attention(i));
-    attention_backward(pool, d_qkv, d_heads, a.qkv, a.heads, a.lse, attention, dropout);
+    attention_backward(
+        pool,
+        d_qkv,
+        d_heads,
+        a.qkv,
+        a.heads,
+        a.lse,
+        attention,
+        batch.documents,
+        dropout,
+    );
     if recompute == Recompute::Selective {
         layernorm_again(
             pool,

@@ -47,7 +47,15 @@ pub(super) fn forward(
     pass: Pass,
     seed: Option<DropoutSeed>,
 ) {
-    embedding_forward(pool, a.embedded, batch.ids, w.wte, Some(w.wpe), batch.t, 0);
+    embedding_forward(
+        pool,
+        a.embedded,
+        batch.ids,
+        w.wte,
+        Some(w.wpe),
+        (batch.t, batch.documents),
+        0,
+    );
     if let Some(dropout) = dropout_at(model, seed, Site::Embedding) {
         dropout_in_place(pool, a.embedded, dropout);
     }
@@ -91,7 +99,15 @@ pub(super) fn block_forward(
     layernorm(model, pool, &mut a.ln_1, x, w.ln_1_weight, w.ln_1_bias);
     let (normed, c_attn) = (Mat::new(a.ln_1.out, n, d), Mat::new(w.c_attn_weight, d, 3 * d));
     matmul(pool, a.qkv, normed, c_attn, Epilogue::Bias(w.c_attn_bias));
-    attention_forward(pool, a.heads, a.lse, a.qkv, attention, drop(Site::Attention(i)));
+    attention_forward(
+        pool,
+        a.heads,
+        a.lse,
+        a.qkv,
+        attention,
+        batch.documents,
+        drop(Site::Attention(i)),
+    );
     let (heads, c_proj) = (Mat::new(a.heads, n, d), Mat::new(w.attn_c_proj_weight, d, d));
     let dropout = drop(Site::AttentionBranch(i));
     add_branch(pool, a.mid, work.branch, x, heads, c_proj, w.attn_c_proj_bias, dropout);

@@ -32,7 +32,7 @@ pub(super) fn backward(
         }
         block_backward(model, pool, w, dw, layer, batch, recompute, (i, seed));
     }
-    embedding_backward(pool, dw.embed, None, a.dx, batch.ids, batch.t);
+    embedding_backward(pool, dw.embed, None, a.dx, batch.ids, (batch.t, batch.documents));
 }
 
 /// Turns `dx` from the gradient of block `i`'s output into that of its input.
@@ -108,12 +108,23 @@ fn block_backward(
         d_qkv
     };
     let dropout = dropout_at(model, seed, i);
-    attention_backward(pool, d_qkv, d_heads, a.qkv, a.heads, a.lse, attention, dropout);
+    attention_backward(
+        pool,
+        d_qkv,
+        d_heads,
+        a.qkv,
+        a.heads,
+        a.lse,
+        attention,
+        batch.documents,
+        dropout,
+    );
     rope(
         pool,
         d_qkv,
         (row, attention.h + attention.h_kv, attention.dh),
         angles,
+        batch.documents,
         Turn::Back,
     );
     if selective {

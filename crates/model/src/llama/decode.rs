@@ -123,6 +123,7 @@ pub(super) fn extend(
             qkv,
             (row, attention.h + attention.h_kv, dh),
             angles,
+            &[],
             Turn::Forward,
         );
         decode::attend(pool, heads, qkv, sequences, i, attention);

@@ -31,7 +31,15 @@ pub(super) fn forward(
 ) {
     let (n, f, d) = (batch.b * batch.t, model.dims.n_inner, model.dims.n_embd);
     rope_angles(pool, a.angles, model.dims.head_dim(), model.config.rope_theta, 0);
-    embedding_forward(pool, a.embedded, batch.ids, w.embed, None, batch.t, 0);
+    embedding_forward(
+        pool,
+        a.embedded,
+        batch.ids,
+        w.embed,
+        None,
+        (batch.t, batch.documents),
+        0,
+    );
     for (i, w) in w.layers.iter().enumerate() {
         let mut layer = a.layer(i);
         block_forward(model, pool, w, &mut layer, batch, (i, seed));
@@ -71,9 +79,18 @@ pub(super) fn block_forward(
         a.qkv,
         (row, attention.h + attention.h_kv, attention.dh),
         angles,
+        batch.documents,
         Turn::Forward,
     );
-    attention_forward(pool, a.heads, a.lse, a.qkv, attention, dropout_at(model, seed, i));
+    attention_forward(
+        pool,
+        a.heads,
+        a.lse,
+        a.qkv,
+        attention,
+        batch.documents,
+        dropout_at(model, seed, i),
+    );
     let (heads, o_proj) = (Mat::new(a.heads, n, d), Mat::new(w.o_proj, d, d).t());
     matmul(pool, a.mid, heads, o_proj, Epilogue::Residual(x));
 

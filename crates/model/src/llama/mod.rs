@@ -72,11 +72,7 @@ impl Llama {
     /// The activations of a batch, cut from the arena that was planned for it.
     fn open<'a>(&self, arena: &'a mut Arena, batch: &Batch<'_>) -> Activations<&'a mut [f32]> {
         let Batch { b, t, .. } = *batch;
-        assert_eq!(
-            (batch.ids.len(), batch.targets.len()),
-            (b * t, b * t),
-            "ids and targets are (B,T)"
-        );
+        batch.check();
         assert!(
             t <= self.dims.n_positions,
             "T = {t} of {} positions",

@@ -78,7 +78,7 @@ fn backward_case(dims: AttentionDims, random: &mut Random, dropout: Option<Dropo
     let (qkv, dout) = (qkv(dims, random), random.floats(b * t * dims.d()));
     let (mut out, mut lse) = (nan(dout.len()), nan(b * h * t));
     let pool = Pool::with_isa(1, Isa::Portable);
-    attention_forward(&pool, &mut out, &mut lse, &qkv, dims, dropout);
+    attention_forward(&pool, &mut out, &mut lse, &qkv, dims, &[], dropout);
     let dqkv = nan(qkv.len());
     floats_case(vec![dout, qkv, out, lse], vec![dqkv])
 }
@@ -103,7 +103,7 @@ fn forward_reference(dims: AttentionDims, case: &Case, dropout: Option<Dropout>)
     for bh in 0..b * h {
         let rows = &qkv[bh / h * t * row..(bh / h + 1) * t * row];
         let [q, k, v] = columns(dims, bh % h).map(|column| head(rows, row, column, dh));
-        let mask = dropout.map(|dropout| attention_mask_reference(dropout, dims, bh));
+        let mask = dropout.map(|dropout| attention_mask_reference(dropout, dims, bh / h * t..(bh / h + 1) * t, bh % h));
         let (o, l, _) = attention_reference(&q, &k, &v, mask.as_deref(), t, dh);
         for (i, o) in o.into_iter().enumerate() {
             out[(bh / h * t + i / dh) * d + bh % h * dh + i % dh] = o;
@@ -121,7 +121,7 @@ fn backward_reference(dims: AttentionDims, case: &Case, dropout: Option<Dropout>
         let rows = &qkv[bh / h * t * row..(bh / h + 1) * t * row];
         let [q, k, v] = columns(dims, bh % h).map(|column| head(rows, row, column, dh));
         let dout = head(&dout[bh / h * t * d..(bh / h + 1) * t * d], d, bh % h * dh, dh);
-        let mask = dropout.map(|dropout| attention_mask_reference(dropout, dims, bh));
+        let mask = dropout.map(|dropout| attention_mask_reference(dropout, dims, bh / h * t..(bh / h + 1) * t, bh % h));
         let (dq, dk, dv) = attention_backward_reference(&dout, &q, &k, &v, mask.as_deref(), t, dh);
         for (column, gradient) in columns(dims, bh % h).into_iter().zip([dq, dk, dv]) {
             for (i, g) in gradient.iter().enumerate() {
@@ -135,14 +135,14 @@ fn backward_reference(dims: AttentionDims, case: &Case, dropout: Option<Dropout>
 
 fn forward(pool: &Pool, dims: AttentionDims, i: &Inputs<'_>, out: &mut [&mut [f32]], dropout: Option<Dropout>) {
     let [out, lse] = out else { unreachable!() };
-    attention_forward(pool, out, lse, i.floats[0], dims, dropout);
+    attention_forward(pool, out, lse, i.floats[0], dims, &[], dropout);
 }
 
 fn backward(pool: &Pool, dims: AttentionDims, i: &Inputs<'_>, dqkv: &mut [&mut [f32]], dropout: Option<Dropout>) {
     let [dout, qkv, out, lse] = i.floats[..] else {
         unreachable!()
     };
-    attention_backward(pool, dqkv[0], dout, qkv, out, lse, dims, dropout);
+    attention_backward(pool, dqkv[0], dout, qkv, out, lse, dims, &[], dropout);
 }
 
 pub(super) fn ops() -> Vec<Op> {

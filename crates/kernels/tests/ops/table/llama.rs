@@ -162,7 +162,14 @@ pub(super) fn ops() -> Vec<Op> {
             |pool, [t, heads, others, half], _, out| {
                 let (dh, mut angles) = (2 * half, vec![0.0; t * 2 * half]);
                 rope_angles(pool, &mut angles, dh, THETA, FIRST);
-                rope(pool, out[0], ((heads + others) * dh, heads, dh), &angles, Turn::Forward);
+                rope(
+                    pool,
+                    out[0],
+                    ((heads + others) * dh, heads, dh),
+                    &angles,
+                    &[],
+                    Turn::Forward,
+                );
             },
             |s, case| vec![turned(s, &wide(&case.outputs[0]), Turn::Forward)],
         ),
@@ -171,7 +178,14 @@ pub(super) fn ops() -> Vec<Op> {
             |pool, [t, heads, others, half], _, out| {
                 let (dh, mut angles) = (2 * half, vec![0.0; t * 2 * half]);
                 rope_angles(pool, &mut angles, dh, THETA, FIRST);
-                rope(pool, out[0], ((heads + others) * dh, heads, dh), &angles, Turn::Back);
+                rope(
+                    pool,
+                    out[0],
+                    ((heads + others) * dh, heads, dh),
+                    &angles,
+                    &[],
+                    Turn::Back,
+                );
             },
             |s, case| vec![turned(s, &wide(&case.outputs[0]), Turn::Back)],
         ),

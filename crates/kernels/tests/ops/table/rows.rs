@@ -182,7 +182,7 @@ pub(super) fn ops() -> Vec<Op> {
                 ids: ids(s, random),
             },
             kernel: |pool, [_, t, _, _], i, out| {
-                embedding_forward(pool, out[0], i.ids, i.floats[0], Some(i.floats[1]), t, FIRST)
+                embedding_forward(pool, out[0], i.ids, i.floats[0], Some(i.floats[1]), (t, &[]), FIRST)
             },
             reference: |[_, t, d, _], case| {
                 let [wte, wpe] = [0, 1].map(|i| wide(&case.inputs[i]));
@@ -208,7 +208,7 @@ pub(super) fn ops() -> Vec<Op> {
             },
             kernel: |pool, [_, t, _, _], i, out| {
                 let [dwte, dwpe] = out else { unreachable!() };
-                embedding_backward(pool, dwte, Some(dwpe), i.floats[0], i.ids, t);
+                embedding_backward(pool, dwte, Some(dwpe), i.floats[0], i.ids, (t, &[]));
             },
             reference: |[_, t, _, v], case| {
                 let (dwte, dwpe) = embedding_backward_reference(&wide(&case.inputs[0]), &case.ids, t, v, t + 1);
