@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chat;
 mod completions;
 mod convert;
 mod dtype;
@@ -11,6 +12,7 @@ mod optimizer;
 mod plot;
 mod profile_table;
 mod pull;
+mod sampling;
 mod size;
 mod size_table;
 mod terminal;
@@ -33,6 +35,7 @@ Examples:
   foretoken train                                   a small model on the built-in stories, in two minutes
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
+  foretoken chat --model SmolLM2.gguf               talk with a model that learnt to answer
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
   foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
@@ -49,6 +52,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Write text with a model
     Generate(Box<generate::Generate>),
+    /// Talk with a model: it remembers what was said
+    Chat(Box<chat::ChatCommand>),
     /// Fetch a model from the Hugging Face hub
     Pull(pull::Pull),
     /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
+        Command::Chat(chat) => chat.run(),
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
         Command::Convert(convert) => convert.run(),

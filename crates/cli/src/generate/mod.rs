@@ -1,16 +1,15 @@
 //! `foretoken generate [PROMPT]`
 
 mod beams;
-mod sampling;
 
 use crate::Usage;
 use crate::dtype::Dtype;
+use crate::sampling::SamplingFlags;
 use crate::terminal::{FAINT, paint, paint_warning, say_error, stderr_color};
 use beams::BeamFlags;
 use clap::Args;
 use foretoken::formats::json;
 use foretoken::{GenerateOptions, Grammar, Stopped, Text, Writer};
-use sampling::SamplingFlags;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -256,7 +255,7 @@ fn guesses(text: &Text) -> String {
     }
 }
 
-fn reason(stopped: &Stopped) -> &'static str {
+pub(crate) fn reason(stopped: &Stopped) -> &'static str {
     match stopped {
         Stopped::EndOfText => "end_of_text",
         Stopped::MaxTokens => "max_tokens",

@@ -3,6 +3,7 @@
 mod bad_input;
 mod behaviour;
 mod bench;
+mod chat;
 mod commands;
 mod common;
 mod convert;

@@ -135,7 +135,7 @@ fn what_transformers_adds_is_there() {
         ),
         (
             "{% for i in range(9) %}\n  {% if i == 2 %}{% break %}{% endif %}\n{{ i }}\n{% endfor %}",
-            "\n0\n\n1\n",
+            "0\n1\n",
         ),
         ("a{% generation %}b{%- endgeneration -%} c", "abc"),
         ("{% set ns = namespace(x=1) %}{% set ns.x = 2 %}{{ ns.x }}", "2"),

@@ -11,7 +11,7 @@ const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 /// How a token is chosen; in this order, the draw last.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling (in this order)")]
-pub(super) struct SamplingFlags {
+pub(crate) struct SamplingFlags {
     /// Add BIAS to a token's logit, -100 forbids it; may be given several times
     #[arg(long, value_name = "ID:BIAS", value_parser = logit_bias, allow_hyphen_values = true)]
     logit_bias: Vec<(u32, f32)>,
@@ -73,7 +73,7 @@ pub(super) struct SamplingFlags {
 
 impl SamplingFlags {
     /// Without the tokens that break sequences: [`SamplingFlags::breakers`] finds these once there is a tokeniser.
-    pub(super) fn sampling(&self) -> Sampling {
+    pub(crate) fn sampling(&self) -> Sampling {
         Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -104,7 +104,7 @@ impl SamplingFlags {
     }
 
     /// The tokens that break DRY's sequences: those whose text holds a breaker.
-    pub(super) fn breakers(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, Usage> {
+    pub(crate) fn breakers(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, Usage> {
         if self.dry_multiplier == 0.0 || self.dry_sequence_breaker == ["none"] {
             return Ok(Vec::new());
         }
