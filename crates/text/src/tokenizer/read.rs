@@ -360,7 +360,12 @@ pub(super) fn read_byte_level(
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
-        results.push(id_of(rank, &joined)?);
+        // Most vocabularies have the results in the order of the merges: no need to look them up.
+        let next = results.last().map_or(0, |last| last + 1);
+        results.push(match names.get(next as usize) {
+            Some(name) if *name == joined && !is_special(next) => next,
+            _ => id_of(rank, &joined)?,
+        });
     }
     let encoder = Encoder::byte_level(pattern, bytes, pairs, &results);
     Ok(Tokenizer {
