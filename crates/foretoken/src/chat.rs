@@ -59,6 +59,11 @@ impl Chat<'_> {
         &self.messages
     }
 
+    /// How it is written.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
     /// Goes on from other messages: those of a saved conversation, none to begin anew, a system's to say how to answer.
     pub fn set_messages(&mut self, messages: Vec<Message>) {
         self.messages = messages;

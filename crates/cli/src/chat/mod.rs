@@ -59,8 +59,16 @@ pub(crate) struct ChatCommand {
     sampling: SamplingFlags,
 }
 
-/// Asked to end the answer.
+/// Whether an answer is being written, and whether it was asked to end.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A signal ends the answer; where there is none, or at the second one, it ends the program.
+fn on_signal() {
+    if !ANSWERING.load(Ordering::SeqCst) || STOP.swap(true, Ordering::SeqCst) {
+        std::process::exit(130);
+    }
+}
 
 impl ChatCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
@@ -82,9 +90,9 @@ impl ChatCommand {
         }
         let chat = gpt.chat()?;
         let mut input = Input::open(self.json)?;
-        ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))?;
+        ctrlc::set_handler(on_signal)?;
         if input.is_terminal() {
-            greet(&gpt, &path)?;
+            greet(&chat, &gpt, &path);
         }
         let mut talk = Talk {
             chat,
@@ -121,20 +129,19 @@ impl ChatCommand {
                 },
             }
             interrupts = 0;
-            if STOP.swap(false, Ordering::Relaxed) && !talk.terminal {
+            if STOP.swap(false, Ordering::SeqCst) && !talk.terminal {
                 return Ok(());
             }
         }
     }
 }
 
-fn greet(gpt: &Gpt, path: &Path) -> anyhow::Result<()> {
+fn greet(chat: &Chat<'_>, gpt: &Gpt, path: &Path) {
     let faint = |text: &str| say_error(&paint(text, FAINT, stderr_color()));
     faint(&format!("{}; /help lists the orders, Ctrl-D leaves", path.display()));
-    if gpt.chat_template()?.source() == ChatTemplate::plain(gpt.tokenizer()).source() {
+    if chat.template().source() == ChatTemplate::plain(gpt.tokenizer()).source() {
         faint("it names no chat template: question and answer are written on lines of their own");
     }
-    Ok(())
 }
 
 /// A conversation, and how its answers are drawn and shown.
@@ -162,13 +169,16 @@ impl Talk<'_> {
         let mut out = std::io::stdout().lock();
         let (begun, json) = (Instant::now(), self.json);
         let (mut written, mut failed) = (String::new(), None);
+        ANSWERING.store(true, Ordering::SeqCst);
         let answer = self.chat.say(text, &self.options, |part| {
             written.push_str(part);
             if !json {
                 failed = write!(out, "{part}").and_then(|()| out.flush()).err();
             }
-            failed.is_none() && !STOP.load(Ordering::Relaxed)
-        })?;
+            failed.is_none() && !STOP.load(Ordering::SeqCst)
+        });
+        ANSWERING.store(false, Ordering::SeqCst);
+        let answer = answer?;
         if let Some(error) = failed {
             return Err(error.into());
         }
