@@ -12,6 +12,7 @@
 use crate::error::Error;
 use foretoken_formats::gguf::{Array, Gguf, Value, ValueType, Writer};
 use foretoken_text::{ChatTemplate, Kind, LARGEST_VOCABULARY, Parts, Pattern, Tokenizer};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -126,7 +127,7 @@ fn pattern(file: &Gguf) -> Result<Pattern, Error> {
 }
 
 /// Tokens and their types, without the unused ones at the end.
-fn tokens(file: &Gguf, kind: Kind) -> Result<(Vec<String>, Vec<i32>), Error> {
+fn tokens(file: &Gguf, kind: Kind) -> Result<(Vec<Cow<'_, str>>, Vec<i32>), Error> {
     let list = file.require(TOKENS, "a list of texts", Value::as_array)?;
     let rows = file
         .require_tensor("token_embd.weight")?
@@ -169,7 +170,7 @@ fn tokens(file: &Gguf, kind: Kind) -> Result<(Vec<String>, Vec<i32>), Error> {
 }
 
 /// Takes a SentencePiece vocabulary for one of characters, where it is one.
-fn characters(file: &Gguf, tokens: &mut [String], types: &[i32]) -> Result<(), Error> {
+fn characters(file: &Gguf, tokens: &mut [Cow<'_, str>], types: &[i32]) -> Result<(), Error> {
     let not_read = |found: String| {
         let expected = "gpt2, a byte-level BPE, or llama with characters alone: SentencePiece is not read here";
         wrong(file, MODEL, found, expected.into())
@@ -179,7 +180,7 @@ fn characters(file: &Gguf, tokens: &mut [String], types: &[i32]) -> Result<(), E
     }
     for (token, kind) in tokens.iter_mut().zip(types) {
         match *kind {
-            NORMAL if token == SPACE => *token = " ".into(),
+            NORMAL if *token == SPACE => *token = " ".into(),
             NORMAL if token.chars().count() != 1 => {
                 return Err(not_read(format!("\"llama\" with the token {}", quoted(token))));
             }
@@ -190,7 +191,7 @@ fn characters(file: &Gguf, tokens: &mut [String], types: &[i32]) -> Result<(), E
 }
 
 /// The texts of a list.
-fn strings(file: &Gguf, key: &'static str, list: Array<'_>) -> Result<Vec<String>, Error> {
+fn strings<'f>(file: &'f Gguf, key: &'static str, list: Array<'f>) -> Result<Vec<Cow<'f, str>>, Error> {
     if list.element_type() != ValueType::String {
         return Err(wrong(
             file,
@@ -199,7 +200,7 @@ fn strings(file: &Gguf, key: &'static str, list: Array<'_>) -> Result<Vec<String
             "a list of texts".into(),
         ));
     }
-    Ok(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    Ok(list.iter().filter_map(Value::as_str).map(Cow::Borrowed).collect())
 }
 
 /// The template of a chat, where the file has one.
@@ -225,7 +226,7 @@ pub(crate) fn add_tokenizer(
         .map(|(id, token)| kind_of(&parts, id, token))
         .collect();
     if is_chars {
-        if parts.tokens.iter().any(|token| token == SPACE) {
+        if parts.tokens.iter().any(|token| *token == SPACE) {
             return Err(Error::NotInGguf {
                 path: path.to_owned(),
                 token: SPACE,
@@ -234,7 +235,7 @@ pub(crate) fn add_tokenizer(
         parts
             .tokens
             .iter_mut()
-            .filter(|token| *token == " ")
+            .filter(|token| **token == " ")
             .for_each(|token| *token = SPACE.into());
     }
     pad(&mut parts.tokens, &mut types, rows);
@@ -243,12 +244,12 @@ pub(crate) fn add_tokenizer(
         let name = PATTERNS.iter().find(|(_, pattern)| *pattern == parts.pattern);
         writer.value(PRE, name.expect("every pattern has a name").0);
     }
-    writer.array(TOKENS, ValueType::String, parts.tokens.iter().map(String::as_str));
+    writer.array(TOKENS, ValueType::String, parts.tokens.iter().map(|token| &**token));
     writer.array(TYPES, ValueType::I32, types);
     if is_chars {
         writer.array(SCORES, ValueType::F32, vec![0.0_f32; rows]);
     } else {
-        writer.array(MERGES, ValueType::String, parts.merges.iter().map(String::as_str));
+        writer.array(MERGES, ValueType::String, parts.merges.iter().map(|merge| &**merge));
     }
     writer.value(BOS, bos.unwrap_or(parts.eos));
     writer.value(EOS, parts.eos);
@@ -285,7 +286,7 @@ pub(crate) fn add_chat_template(writer: &mut Writer, template: &str) {
     writer.value(TEMPLATE, template);
 }
 
-fn kind_of(parts: &Parts, id: u32, token: &str) -> i32 {
+fn kind_of(parts: &Parts<'_>, id: u32, token: &str) -> i32 {
     if parts.special.contains(&id) {
         CONTROL
     } else if parts.kind == Kind::Char && token.chars().count() > 1 {
@@ -296,18 +297,18 @@ fn kind_of(parts: &Parts, id: u32, token: &str) -> i32 {
 }
 
 /// Tokens of names that no other has, up to one a row.
-fn pad(tokens: &mut Vec<String>, types: &mut Vec<i32>, rows: usize) {
+fn pad(tokens: &mut Vec<Cow<'_, str>>, types: &mut Vec<i32>, rows: usize) {
     let taken: HashSet<String> = tokens
         .iter()
         .filter(|token| token.starts_with("[PAD"))
-        .cloned()
+        .map(|token| token.to_string())
         .collect();
     for id in tokens.len()..rows {
         let mut name = format!("[PAD{id}]");
         while taken.contains(&name) {
             name.push('_');
         }
-        tokens.push(name);
+        tokens.push(name.into());
         types.push(UNUSED);
     }
 }

@@ -73,6 +73,30 @@ fn log_softmax(logits: &[f32], id: u32) -> f32 {
 /// Invariant: cached decode equals the full forward. Prompts of 1 to 8 tokens take the few-row products, longer ones the
 /// packed matmul, more than 256 several chunks.
 #[test]
+fn memory_that_grows_with_the_text_changes_no_bit_of_it() {
+    let (pool, (model, weights)) = (Pool::new(2).unwrap(), model(700));
+    let mut generator = Generator::new(&*model, &pool, &weights).unwrap();
+    // Room is made before the prompt is read, and again while the text grows.
+    for prompt in [5, 250, 300] {
+        let prompt = some_ids(prompt);
+        generator.prompt(&prompt, None).unwrap();
+        let options = options(Sampling::greedy(), 1, 690 - prompt.len());
+        let generated = tokens(&mut generator, &options, 0);
+        let mut state = model.decode_state(700, CacheType::F32).unwrap();
+        let mut logits = vec![0.0; 61];
+        decode(&*model, &pool, &weights, &mut state, &prompt, &mut logits);
+        for token in generated {
+            assert_eq!(token.id, likeliest(&logits).0);
+            decode(&*model, &pool, &weights, &mut state, &[token.id], &mut logits);
+        }
+        assert_eq!(state.len(), 690);
+        let cache = generator.prompt_cache().unwrap();
+        state.truncate(prompt.len());
+        assert_eq!(cache.key_values, state.key_values(&pool));
+    }
+}
+
+#[test]
 fn cached_logits_equal_the_full_forward_at_every_step() {
     let (model, weights) = model(320);
     let pool = Pool::new(1).unwrap();

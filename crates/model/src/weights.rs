@@ -8,7 +8,7 @@ use crate::params::{ParamSpec, ParamTable, Product};
 use foretoken_formats::dtype::Dtype;
 use foretoken_formats::gguf::Gguf;
 use foretoken_formats::safetensors;
-use foretoken_kernels::{Buffer, CacheType, PackedMatrix, PackedType, Pool};
+use foretoken_kernels::{Buffer, CacheType, PackedMatrix, PackedType, Packing, Pool};
 
 /// The weights of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -245,20 +245,14 @@ fn no_memory(bytes: u64) -> Error {
 }
 
 /// Sizes (out,in) of a matrix that a product reads.
-fn out_in(spec: &ParamSpec) -> Option<(usize, usize)> {
+fn out_in(spec: &ParamSpec) -> Option<[usize; 2]> {
     match spec.product? {
-        Product::OutIn => Some((spec.shape[0], spec.shape[1])),
-        Product::InOut => Some((spec.shape[1], spec.shape[0])),
+        Product::OutIn => Some([spec.shape[0], spec.shape[1]]),
+        Product::InOut => Some([spec.shape[1], spec.shape[0]]),
     }
 }
 
-fn pack(
-    pool: &Pool,
-    stored: &Stored<'_>,
-    (rows, cols): (usize, usize),
-    wanted: Option<PackedType>,
-) -> Result<PackedMatrix, Error> {
-    let kind = packed_type(stored.dtype, wanted, cols);
+fn pack(packing: &mut Packing, pool: &Pool, stored: &Stored<'_>, (kind, [rows, cols]): (PackedType, [usize; 2])) {
     let (dtype, row) = (dtype_of(kind), kind.row_bytes(cols).expect("whole blocks"));
     let fill = |first: usize, out: &mut [u8]| {
         let count = out.len() / row;
@@ -296,8 +290,7 @@ fn pack(
         }
         dtype.encode(&floats, out);
     };
-    PackedMatrix::pack(pool, kind, rows, cols, fill)
-        .ok_or_else(|| no_memory(PackedMatrix::packed_bytes(kind, rows, cols).unwrap_or(u64::MAX)))
+    packing.pack(pool, kind, [rows, cols], fill);
 }
 
 impl PackedWeights {
@@ -306,21 +299,30 @@ impl PackedWeights {
     /// # Errors
     /// A tensor is missing, has another shape or a type that is not a number; the allocator refuses.
     pub fn new(model: &dyn Model, pool: &Pool, source: Source<'_>, wanted: Option<PackedType>) -> Result<Self, Error> {
-        let specs = model.params().specs();
-        let mut tensors = Vec::with_capacity(specs.len());
-        let mut exact = true;
-        for (spec, stored) in specs.iter().zip(source.tensors(model)?) {
-            tensors.push(match out_in(spec) {
-                Some(shape) => {
-                    let matrix = pack(pool, &stored, shape, wanted)?;
-                    exact &= matrix.kind() == PackedType::F32;
-                    Held::Packed(matrix)
-                }
-                None => {
-                    let mut floats = Buffer::try_zeroed(spec.len()).ok_or(no_memory(4 * spec.len() as u64))?;
-                    stored.dtype.decode(stored.bytes, &mut floats);
-                    Held::Floats(floats)
-                }
+        let stored = source.tensors(model)?;
+        let shapes: Vec<Option<(PackedType, [usize; 2])>> = (model.params().specs().iter().zip(&stored))
+            .map(|(spec, stored)| {
+                out_in(spec).map(|[rows, cols]| (packed_type(stored.dtype, wanted, cols), [rows, cols]))
+            })
+            .collect();
+        let matrices = || shapes.iter().flatten().copied();
+        let exact = matrices().all(|(kind, _)| kind == PackedType::F32);
+        let bytes = || matrices().filter_map(|(kind, [rows, cols])| PackedMatrix::packed_bytes(kind, rows, cols));
+        let mut packing = Packing::try_new(matrices()).ok_or_else(|| no_memory(bytes().sum()))?;
+        for (shape, stored) in shapes.iter().zip(&stored) {
+            if let Some(shape) = shape {
+                pack(&mut packing, pool, stored, *shape);
+            }
+        }
+        let mut packed = packing.finish().into_iter();
+        let mut tensors = Vec::with_capacity(stored.len());
+        for (spec, (shape, stored)) in model.params().specs().iter().zip(shapes.iter().zip(&stored)) {
+            tensors.push(if shape.is_some() {
+                Held::Packed(packed.next().expect("one a shape"))
+            } else {
+                let mut floats = Buffer::try_zeroed(spec.len()).ok_or(no_memory(4 * spec.len() as u64))?;
+                stored.dtype.decode(stored.bytes, &mut floats);
+                Held::Floats(floats)
             });
         }
         let cache_type = if exact { CacheType::F32 } else { CacheType::F16 };
@@ -335,7 +337,7 @@ impl PackedWeights {
         let tensors = source.tensors(model)?;
         let specs = model.params().specs().iter();
         let bytes = specs.zip(&tensors).map(|(spec, stored)| match out_in(spec) {
-            Some((rows, cols)) => {
+            Some([rows, cols]) => {
                 let kind = packed_type(stored.dtype, wanted, cols);
                 PackedMatrix::packed_bytes(kind, rows, cols).unwrap_or(u64::MAX)
             }

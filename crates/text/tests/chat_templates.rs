@@ -20,7 +20,7 @@ fn tokenizer(special: &Value) -> Tokenizer {
     let mut parts = Tokenizer::byte().parts();
     for name in special.as_array().unwrap() {
         parts.special.push(parts.tokens.len() as u32);
-        parts.tokens.push(name.as_str().unwrap().to_owned());
+        parts.tokens.push(name.as_str().unwrap().to_owned().into());
     }
     Tokenizer::from_parts(&parts).unwrap()
 }

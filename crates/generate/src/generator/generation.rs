@@ -76,7 +76,7 @@ impl<'g, 'a> Generation<'g, 'a> {
             let left = self.options.max_tokens - self.generated() - 1;
             let (proposed, accepted) = self
                 .generator
-                .push(id, self.options.speculate.min(left.saturating_sub(1)));
+                .push(id, self.options.speculate.min(left.saturating_sub(1)))?;
             self.speculated.proposed += proposed;
             self.speculated.accepted += usize::from(accepted);
         }
@@ -90,12 +90,11 @@ impl<'g, 'a> Generation<'g, 'a> {
             row,
             prompt_logits,
             pool,
-            state,
             ..
         } = &*self.generator;
         let v = prompt_logits.len();
         let logits = &logits[row * v..(row + 1) * v];
-        let history = &ids[ids.len().saturating_sub(state.capacity())..];
+        let history = &ids[ids.len().saturating_sub(self.generator.context())..];
         let context = Context {
             ids: history,
             generated: generated.min(history.len()),

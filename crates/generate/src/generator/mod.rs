@@ -33,6 +33,10 @@ pub struct Options {
 /// The largest [`Options::speculate`]: its logits are kept, (1 + 64) V floats.
 pub const MAX_SPECULATE: usize = 64;
 
+/// Tokens that a [`Generator`] has room for at first, and doubles. Memory that the machine gives in pages of 2 MB is cleared
+/// where it is touched: a first token after a short prompt would wait for a context's worth of it.
+const FIRST_ROOM: usize = 256;
+
 /// What guessing brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Speculated {
@@ -123,7 +127,7 @@ pub struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    /// Takes memory for the keys and values of a full context; pages of it are resident once they are used.
+    /// Takes memory for the keys and values of some tokens; it grows with the text.
     ///
     /// Keys and values are stored as fits the weights: [`Weights::cache_type`].
     ///
@@ -136,7 +140,7 @@ impl<'a> Generator<'a> {
             model,
             pool,
             weights,
-            state: model.decode_state(dims.n_positions, weights.cache_type())?,
+            state: model.decode_state(dims.n_positions.min(FIRST_ROOM), weights.cache_type())?,
             ids: Vec::new(),
             prompt: 0,
             prompt_logits: vec![0.0; dims.vocab_size],
@@ -153,7 +157,8 @@ impl<'a> Generator<'a> {
     /// used; an empty one is `begin` alone (GPT-2's custom: its end token).
     ///
     /// # Errors
-    /// [`Error::Token`] where an id is not below V, [`Error::EmptyPrompt`] where there is neither a token nor `begin`.
+    /// [`Error::Token`] where an id is not below V, [`Error::EmptyPrompt`] where there is neither a token nor `begin`,
+    /// [`Error::Model`] where the allocator refuses.
     pub fn prompt(&mut self, ids: &[u32], begin: Option<u32>) -> Result<Prompt, Error> {
         self.prompt_from(ids, begin, None)
     }
@@ -178,11 +183,11 @@ impl<'a> Generator<'a> {
             return Err(Error::EmptyPrompt);
         }
         check_ids(ids, self.model.dims().vocab_size)?;
-        let dropped = ids.len().saturating_sub(self.state.capacity());
+        let dropped = ids.len().saturating_sub(self.context());
         self.ids.clear();
         self.ids.extend_from_slice(&ids[dropped..]);
         self.prompt = self.ids.len();
-        let cached = self.read_prompt(cache);
+        let cached = self.read_prompt(cache)?;
         Ok(Prompt {
             used: self.prompt,
             dropped,
@@ -199,7 +204,7 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// As [`Generator::prompt`] without `begin`.
     pub fn go_on(&mut self, ids: &[u32]) -> Result<Prompt, Error> {
-        if ids.is_empty() || ids.len() > self.state.capacity() {
+        if ids.is_empty() || ids.len() > self.context() {
             return self.prompt(ids, None);
         }
         check_ids(ids, self.model.dims().vocab_size)?;
@@ -213,6 +218,7 @@ impl<'a> Generator<'a> {
         // The logits that follow the last come from reading it.
         let cached = common.min(ids.len() - 1);
         self.state.truncate(cached);
+        self.make_room(ids.len())?;
         self.ids.clear();
         self.ids.extend_from_slice(ids);
         self.prompt = ids.len();
@@ -306,7 +312,23 @@ impl<'a> Generator<'a> {
         if self.holds_prompt {
             self.state.truncate(self.prompt);
         } else {
-            self.read_prompt(None);
+            self.read_prompt(None)?;
+        }
+        Ok(())
+    }
+
+    /// Tokens that the model can see: C.
+    fn context(&self) -> usize {
+        self.model.dims().n_positions
+    }
+
+    /// Makes the state one that `tokens` fit in, with what it has seen.
+    fn make_room(&mut self, tokens: usize) -> Result<(), Error> {
+        if tokens > self.state.capacity() {
+            let capacity = tokens.next_power_of_two().min(self.context());
+            let mut state = self.model.decode_state(capacity, self.cache_type())?;
+            state.copy_from(&self.state);
+            self.state = state;
         }
         Ok(())
     }
@@ -317,8 +339,9 @@ impl<'a> Generator<'a> {
     }
 
     /// Reads the prompt, all but what the cache has of it; returns how much that is.
-    fn read_prompt(&mut self, cache: Option<&PromptCache>) -> usize {
+    fn read_prompt(&mut self, cache: Option<&PromptCache>) -> Result<usize, Error> {
         self.state.truncate(0);
+        self.make_room(self.prompt)?;
         self.holds_prompt = true;
         let ids = &self.ids[..self.prompt];
         let mut cached = 0;
@@ -340,39 +363,41 @@ impl<'a> Generator<'a> {
             let logits = &mut self.prompt_logits;
             decode(self.model, self.pool, self.weights, &mut self.state, rest, logits);
         }
-        cached
+        Ok(cached)
     }
 
     /// Appends a token; `self.logits` become those that follow it. Up to `guesses` tokens after it are guessed and read with
     /// it. Returns how many were, and whether the token had been guessed.
-    fn push(&mut self, id: u32, guesses: usize) -> (usize, bool) {
+    fn push(&mut self, id: u32, guesses: usize) -> Result<(usize, bool), Error> {
         self.ids.push(id);
         if self.ahead.pop_front_if(|guess| *guess == id).is_some() {
             self.row += 1;
-            return (0, true);
+            return Ok((0, true));
         }
         self.state.truncate(self.state.len() - self.ahead.len());
         self.ahead.clear();
         self.row = 0;
-        let v = self.prompt_logits.len();
-        let (model, pool, weights, state) = (self.model, self.pool, self.weights, &mut self.state);
-        let room = state.capacity() - state.len();
+        let (v, context) = (self.prompt_logits.len(), self.context());
+        let room = context - self.state.len();
         if room == 0 {
-            state.truncate(0);
+            self.state.truncate(0);
             self.holds_prompt = false;
-            let ids = &self.ids[self.ids.len() - (state.capacity() / 2).max(1)..];
+            let ids = &self.ids[self.ids.len() - (context / 2).max(1)..];
             self.tokens_read += ids.len() as u64;
-            decode(model, pool, weights, state, ids, &mut self.logits[..v]);
-            return (0, false);
+            let logits = &mut self.logits[..v];
+            decode(self.model, self.pool, self.weights, &mut self.state, ids, logits);
+            return Ok((0, false));
         }
-        let seen = &self.ids[self.ids.len().saturating_sub(state.capacity())..];
+        let seen = &self.ids[self.ids.len().saturating_sub(context)..];
         propose(seen, guesses.min(room - 1), &mut self.draft);
+        self.make_room(self.state.len() + 1 + self.draft.len())?;
         let proposed = self.draft.len();
         self.ahead.extend(&self.draft);
         self.draft.insert(0, id);
         self.tokens_read += self.draft.len() as u64;
         let logits = &mut self.logits[..self.draft.len() * v];
-        decode_each(model, pool, weights, state, &self.draft, logits);
-        (proposed, false)
+        let (model, state) = (self.model, &mut self.state);
+        decode_each(model, self.pool, self.weights, state, &self.draft, logits);
+        Ok((proposed, false))
     }
 }

@@ -23,10 +23,12 @@ mod product;
 pub use product::{linear_packed, linear_packed_columns, linear_packed_reference, linear_packed_scratch};
 
 use crate::bf16::bf16_to_f32;
-use crate::buffer::Aligned;
+use crate::buffer::{ALIGNMENT, Aligned};
 use crate::pool::{Pool, Shards};
 use crate::simd::LANES;
 use half::f16;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Columns of a quantised block.
 pub(crate) const BLOCK: usize = 32;
@@ -109,31 +111,57 @@ pub struct PackedMatrix {
     kind: PackedType,
     rows: usize,
     cols: usize,
-    bytes: Aligned<u8>,
+    memory: Arc<Aligned<u8>>,
+    range: Range<usize>,
 }
 
-impl PackedMatrix {
-    /// Packs `rows` x `cols`. `fill(first, bytes)` writes rows from `first` on, one behind the other, blocks as ggml has
-    /// them, as many as `bytes` holds: at most sixteen. It is called on all threads.
-    ///
-    /// `None` where the allocator refuses.
+/// Matrices that are being packed into one piece of memory: whole huge pages but for its end. Each in memory of its own, most
+/// of a small model lay in pages of 4 kB, and opening it took a fault for each.
+#[derive(Debug)]
+pub struct Packing {
+    memory: Aligned<u8>,
+    used: usize,
+    matrices: Vec<(PackedType, [usize; 2], Range<usize>)>,
+}
+
+impl Packing {
+    /// Takes memory for matrices of these types and shapes (out,in). `None` where the allocator refuses.
     ///
     /// # Panics
-    /// Where a row is no whole number of blocks, or a size is 0.
+    /// Where a row is no whole number of blocks.
+    pub fn try_new(shapes: impl IntoIterator<Item = (PackedType, [usize; 2])>) -> Option<Self> {
+        let mut bytes = 0_usize;
+        for (kind, [rows, cols]) in shapes {
+            let matrix = PackedMatrix::packed_bytes(kind, rows, cols);
+            let matrix = matrix.unwrap_or_else(|| panic!("{rows} rows of {cols} in {kind:?}"));
+            bytes = bytes.checked_add(usize::try_from(matrix).ok()?.checked_next_multiple_of(ALIGNMENT)?)?;
+        }
+        Some(Self {
+            memory: Aligned::try_zeroed(bytes)?,
+            used: 0,
+            matrices: Vec::new(),
+        })
+    }
+
+    /// Packs the next matrix, `rows` x `cols`. `fill(first, bytes)` writes rows from `first` on, one behind the other, blocks
+    /// as ggml has them, as many as `bytes` holds: at most sixteen. It is called on all threads.
+    ///
+    /// # Panics
+    /// Where a row is no whole number of blocks, a size is 0, or memory was taken for less.
     pub fn pack(
+        &mut self,
         pool: &Pool,
         kind: PackedType,
-        rows: usize,
-        cols: usize,
+        [rows, cols]: [usize; 2],
         fill: impl Fn(usize, &mut [u8]) + Sync,
-    ) -> Option<Self> {
+    ) {
         assert!(rows > 0 && cols > 0, "{rows} x {cols}");
         let row = kind
             .row_bytes(cols)
             .unwrap_or_else(|| panic!("rows of {cols} in {kind:?}"));
-        let mut bytes = Aligned::<u8>::try_zeroed(row.checked_mul(rows.next_multiple_of(LANES))?)?;
         let panel = row * LANES;
-        let panels = Shards::new(&mut bytes);
+        let range = self.used..self.used + panel * rows.div_ceil(LANES);
+        let panels = Shards::new(&mut self.memory[range.clone()]);
         pool.run_with_scratch(rows.div_ceil(LANES), panel.div_ceil(4), |task, scratch| {
             let count = LANES.min(rows - task * LANES);
             // SAFETY: any bits are bytes, and the buffer is at a multiple of 64.
@@ -143,14 +171,26 @@ impl PackedMatrix {
             let out = unsafe { panels.range(task * panel, (task + 1) * panel) };
             interleave(kind, out, lines, row);
         });
-        Some(Self {
+        self.used = range.end.next_multiple_of(ALIGNMENT);
+        self.matrices.push((kind, [rows, cols], range));
+    }
+
+    /// The matrices, in order.
+    pub fn finish(self) -> Vec<PackedMatrix> {
+        let memory = Arc::new(self.memory);
+        let matrices = self.matrices.into_iter();
+        let matrices = matrices.map(|(kind, [rows, cols], range)| PackedMatrix {
             kind,
             rows,
             cols,
-            bytes,
-        })
+            memory: memory.clone(),
+            range,
+        });
+        matrices.collect()
     }
+}
 
+impl PackedMatrix {
     /// The rows `ids` of `self`, each in a row of `out` (N,in), plus rows `first…` of `plus` where there is one: the embedding
     /// of a piece of text.
     ///
@@ -187,7 +227,7 @@ impl PackedMatrix {
 
     /// The panels: for sums over them, and to count them.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.memory[self.range.clone()]
     }
 
     /// Whether every number is finite.
@@ -196,13 +236,13 @@ impl PackedMatrix {
         match self.kind {
             PackedType::F32 => {
                 let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                self.bytes.chunks_exact(4).all(|b| number(b).is_finite())
+                self.bytes().chunks_exact(4).all(|b| number(b).is_finite())
             }
-            PackedType::F16 => self.bytes.chunks_exact(2).all(|b| half(b, 0x7C00)),
-            PackedType::BF16 => self.bytes.chunks_exact(2).all(|b| half(b, 0x7F80)),
+            PackedType::F16 => self.bytes().chunks_exact(2).all(|b| half(b, 0x7C00)),
+            PackedType::BF16 => self.bytes().chunks_exact(2).all(|b| half(b, 0x7F80)),
             PackedType::Q8_0 | PackedType::Q4_0 | PackedType::Q4_1 => {
                 let (head, block) = (LANES * self.kind.head(), LANES * self.kind.block().1);
-                let heads = self.bytes.chunks_exact(block).map(|block| &block[..head]);
+                let heads = self.bytes().chunks_exact(block).map(|block| &block[..head]);
                 heads
                     .into_iter()
                     .all(|head| head.chunks_exact(2).all(|b| half(b, 0x7C00)))
@@ -230,7 +270,7 @@ impl PackedMatrix {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "a row of {}", self.cols);
         let (panel, lane) = (row / LANES, row % LANES);
-        let bytes = &self.bytes[panel * self.panel()..(panel + 1) * self.panel()];
+        let bytes = &self.bytes()[panel * self.panel()..(panel + 1) * self.panel()];
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let number = |at: usize| f16::from_bits(half(at)).to_f32();
         match self.kind {

@@ -36,10 +36,11 @@ fn blocks(kind: PackedType, rows: usize, cols: usize) -> Vec<u8> {
 
 fn pack(pool: &Pool, kind: PackedType, rows: usize, cols: usize, bytes: &[u8]) -> PackedMatrix {
     let row = kind.row_bytes(cols).unwrap();
-    PackedMatrix::pack(pool, kind, rows, cols, |first, out| {
+    let mut packing = Packing::try_new([(kind, [rows, cols])]).unwrap();
+    packing.pack(pool, kind, [rows, cols], |first, out| {
         out.copy_from_slice(&bytes[first * row..][..out.len()]);
-    })
-    .unwrap()
+    });
+    packing.finish().remove(0)
 }
 
 /// The blocks by their definition.

@@ -9,7 +9,7 @@ fn chatml() -> Tokenizer {
     let mut parts = Tokenizer::byte().parts();
     for name in ["<|im_start|>", "<|im_end|>"] {
         parts.special.push(parts.tokens.len() as u32);
-        parts.tokens.push(name.to_owned());
+        parts.tokens.push(name.to_owned().into());
     }
     Tokenizer::from_parts(&parts).unwrap()
 }

@@ -26,9 +26,13 @@ pub(crate) fn char_to_byte(c: char) -> Option<u8> {
     u8::try_from(byte).ok()
 }
 
-/// The bytes that `token` stands for, or its first character that stands for none.
-pub(crate) fn token_to_bytes(token: &str) -> Result<Vec<u8>, char> {
-    token.chars().map(|c| char_to_byte(c).ok_or(c)).collect()
+/// Puts the bytes that `token` stands for in place of `bytes`, or gives its first character that stands for none.
+pub(crate) fn token_to_bytes(token: &str, bytes: &mut Vec<u8>) -> Result<(), char> {
+    bytes.clear();
+    for c in token.chars() {
+        bytes.push(char_to_byte(c).ok_or(c)?);
+    }
+    Ok(())
 }
 
 /// The string that stands for `bytes`.

@@ -37,14 +37,27 @@ const NONE: u32 = super::NO_TOKEN;
 impl Bpe {
     /// Merges in order of rank, with the token each gives. A pair that is there twice keeps its last rank.
     pub(crate) fn new(pattern: Pattern, bytes: Box<[u32; 256]>, merges: Vec<(u32, u32)>, results: &[u32]) -> Bpe {
-        let ranks = merges.iter().zip(results).enumerate();
-        let ranks = ranks.map(|(rank, (&pair, &id))| (pair, (rank as u32, id))).collect();
+        let mut ranks = HashMap::with_capacity_and_hasher(merges.len(), RandomState::default());
+        ranks.extend(
+            (0..)
+                .zip(merges.iter().zip(results))
+                .map(|(rank, (&pair, &id))| (pair, (rank, id))),
+        );
         Bpe {
             pattern,
             bytes,
             merges,
             ranks,
         }
+    }
+
+    /// The last rank of a pair that is there twice.
+    pub(crate) fn repeated(&self) -> Option<usize> {
+        if self.ranks.len() == self.merges.len() {
+            return None;
+        }
+        let last = |(rank, pair)| Some(self.ranks[pair].0 as usize).filter(|&last| last != rank);
+        self.merges.iter().enumerate().find_map(last)
     }
 
     /// Appends the ids of `text`. `memory` may come from other texts of the same tokeniser.

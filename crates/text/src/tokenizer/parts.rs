@@ -8,31 +8,31 @@ use super::read::{check_added, invalid, read_byte_level, read_chars};
 use super::{Encoder, Kind, LARGEST_VOCABULARY, Pattern, Tokenizer};
 use crate::Error;
 
-/// What a tokeniser is made of.
+/// What a tokeniser is made of. Its texts are borrowed where a file in memory holds them: there are a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
+pub struct Parts<'a> {
     /// What its tokens are.
     pub kind: Kind,
     /// How a BPE cuts a text; of no meaning for the others.
     pub pattern: Pattern,
     /// The tokens in order of id, as `tokenizer.json` names them: of a byte-level one in GPT-2's alphabet of bytes, of one
     /// of characters the character, or `<0x41>` for a byte. Special tokens by their names.
-    pub tokens: Vec<String>,
+    pub tokens: Vec<Cow<'a, str>>,
     /// Ids of the special tokens.
     pub special: Vec<u32>,
     /// Merges in order of rank, `a b`.
-    pub merges: Vec<String>,
+    pub merges: Vec<Cow<'a, str>>,
     /// The special token that ends a text.
     pub eos: u32,
 }
 
 impl Tokenizer {
     /// The parts of this tokeniser, of which [`from_parts`](Tokenizer::from_parts) makes it again.
-    pub fn parts(&self) -> Parts {
+    pub fn parts(&self) -> Parts<'static> {
         let token = |id| bytes_to_token(self.tokens.get(id).expect("merges name tokens"));
         let (pattern, merges) = match &self.encoder {
             Encoder::Bpe(bpe) => {
-                let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right));
+                let line = |&(left, right): &(u32, u32)| format!("{} {}", token(left), token(right)).into();
                 (bpe.pattern, bpe.merges.iter().map(line).collect())
             }
             Encoder::Byte(_) | Encoder::Char(_) => (Pattern::Gpt2, Vec::new()),
@@ -40,7 +40,9 @@ impl Tokenizer {
         Parts {
             kind: self.kind(),
             pattern,
-            tokens: (0..self.vocab_size() as u32).map(|id| self.token_name(id)).collect(),
+            tokens: (0..self.vocab_size() as u32)
+                .map(|id| self.token_name(id).into())
+                .collect(),
             special: self.special.iter().map(|(id, _)| *id).collect(),
             merges,
             eos: self.eos,
@@ -56,11 +58,11 @@ impl Tokenizer {
     /// ```
     /// use foretoken_text::Tokenizer;
     /// let parts = Tokenizer::byte().parts();
-    /// assert_eq!((parts.tokens[0x41].as_str(), parts.tokens[0x20].as_str()), ("A", "Ġ"));
+    /// assert_eq!((&*parts.tokens[0x41], &*parts.tokens[0x20]), ("A", "Ġ"));
     /// assert_eq!(Tokenizer::from_parts(&parts)?.fingerprint(), Tokenizer::byte().fingerprint());
     /// # Ok::<(), foretoken_text::Error>(())
     /// ```
-    pub fn from_parts(parts: &Parts) -> Result<Tokenizer, Error> {
+    pub fn from_parts(parts: &Parts<'_>) -> Result<Tokenizer, Error> {
         let Parts { tokens, merges, .. } = parts;
         for (what, found, most) in [
             ("tokens", tokens.len(), LARGEST_VOCABULARY),
@@ -71,7 +73,7 @@ impl Tokenizer {
                 return invalid(format!("{found} {what}; there can be at most {most}"));
             }
         }
-        let name = |id: u32| tokens.get(id as usize).map(String::as_str);
+        let name = |id: u32| tokens.get(id as usize).map(|token| &**token);
         let mut added = Vec::with_capacity(parts.special.len());
         for &id in &parts.special {
             match name(id) {
@@ -85,7 +87,7 @@ impl Tokenizer {
         }
         let end = name(parts.eos);
         let ids = tokens.iter().zip(0..);
-        let vocab: Vec<(Cow<'_, str>, u32)> = ids.map(|(token, id)| (token.as_str().into(), id)).collect();
+        let vocab: Vec<(Cow<'_, str>, u32)> = ids.map(|(token, id)| (Cow::Borrowed(&**token), id)).collect();
         if parts.kind == Kind::Char {
             return read_chars(&vocab, &added, end);
         }

@@ -4,7 +4,7 @@
 //! are bounded, and every part that would change ids in a way not known here is refused by name.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use serde::Deserialize;
@@ -244,8 +244,10 @@ fn by_id<'t>(vocab: &'t [(Cow<'_, str>, u32)], added: &'t [Added<'_>]) -> Result
         }
     }
     let mut tokens = vec![""; ids.len()];
-    for (token, id) in &ids {
-        match tokens.get_mut(*id as usize) {
+    let vocab = vocab.iter().map(|(token, id)| (&**token, *id));
+    let added = added.iter().map(|token| (&*token.content, token.id));
+    for (token, id) in vocab.chain(added) {
+        match tokens.get_mut(id as usize) {
             None => {
                 let last = tokens.len().saturating_sub(1);
                 return invalid(format!(
@@ -255,6 +257,8 @@ fn by_id<'t>(vocab: &'t [(Cow<'_, str>, u32)], added: &'t [Added<'_>]) -> Result
                 ));
             }
             Some(slot) if slot.is_empty() => *slot = token,
+            // An added token may be in the vocabulary as well.
+            Some(slot) if *slot == token => {}
             Some(slot) => {
                 return invalid(format!(
                     "{} and {} both have the id {id}",
@@ -305,13 +309,14 @@ pub(super) fn read_byte_level(
     let is_special = |id: u32| special.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     let mut tokens = Tokens::default();
     let mut bytes = Box::new([NO_TOKEN; 256]);
+    let mut token = Vec::new();
     for (id, name) in names.iter().enumerate() {
         if is_special(id as u32) {
             tokens.push(name.as_bytes());
             continue;
         }
-        match token_to_bytes(name) {
-            Ok(token) => {
+        match token_to_bytes(name, &mut token) {
+            Ok(()) => {
                 if let [byte] = token[..] {
                     bytes[usize::from(byte)] = id as u32;
                 }
@@ -343,19 +348,9 @@ pub(super) fn read_byte_level(
         )),
     };
     let (mut pairs, mut results) = (Vec::with_capacity(merges.len()), Vec::with_capacity(merges.len()));
-    let mut seen: HashSet<(u32, u32), RandomState> =
-        HashSet::with_capacity_and_hasher(merges.len(), RandomState::default());
     let mut joined = String::new();
     for (rank, Merge(left, right)) in merges.iter().enumerate() {
         let pair = (id_of(rank, left)?, id_of(rank, right)?);
-        if !seen.insert(pair) {
-            return invalid(format!(
-                "merge {} is there twice: {} {}",
-                rank + 1,
-                shorten(left),
-                shorten(right)
-            ));
-        }
         pairs.push(pair);
         joined.clear();
         joined.push_str(left);
@@ -368,6 +363,13 @@ pub(super) fn read_byte_level(
         });
     }
     let encoder = Encoder::byte_level(pattern, bytes, pairs, &results);
+    if let Encoder::Bpe(bpe) = &encoder
+        && let Some(rank) = bpe.repeated()
+    {
+        let Merge(left, right) = &merges[rank];
+        let (left, right) = (shorten(left), shorten(right));
+        return invalid(format!("merge {} is there twice: {left} {right}", rank + 1));
+    }
     Ok(Tokenizer {
         tokens,
         special,
