@@ -54,7 +54,7 @@ pub fn embedding_forward(
 /// Where an id is not below V or shapes differ.
 pub fn embedding_backward(
     pool: &Pool,
-    dwte: &mut [f32],
+    dwte: Option<&mut [f32]>,
     dwpe: Option<&mut [f32]>,
     dx: &[f32],
     ids: &[u32],
@@ -63,14 +63,16 @@ pub fn embedding_backward(
     let d = dx.len() / ids.len().max(1);
     let _timed = pool.timed("embedding_backward", [ids.len(), d], |[n, d]| (2 * n * d, 24 * n * d));
     assert_eq!(dx.len(), ids.len() * d, "dx is (N,d)");
-    let dwte = Shards::new(dwte);
-    pool.run(GROUPS, |group| {
-        for (n, &id) in ids.iter().enumerate().filter(|(_, id)| **id as usize % GROUPS == group) {
-            // SAFETY: tokens of this group are this task's.
-            let to = unsafe { dwte.range(id as usize * d, (id as usize + 1) * d) };
-            add_to(pool.isa(), to, &dx[n * d..(n + 1) * d]);
-        }
-    });
+    if let Some(dwte) = dwte {
+        let dwte = Shards::new(dwte);
+        pool.run(GROUPS, |group| {
+            for (n, &id) in ids.iter().enumerate().filter(|(_, id)| **id as usize % GROUPS == group) {
+                // SAFETY: tokens of this group are this task's.
+                let to = unsafe { dwte.range(id as usize * d, (id as usize + 1) * d) };
+                add_to(pool.isa(), to, &dx[n * d..(n + 1) * d]);
+            }
+        });
+    }
     let Some(dwpe) = dwpe else { return };
     let documents = Documents::new(ids.len(), t, documents);
     let positions = documents.iter().map(|document| document.len).max().unwrap_or(0);
@@ -139,7 +141,7 @@ mod tests {
         let (mut dwte, mut dwpe) = (vec![0.0; 6], vec![0.0; 4]);
         embedding_backward(
             &pool,
-            &mut dwte,
+            Some(&mut dwte),
             Some(&mut dwpe),
             &[1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0, 8.0],
             &[2, 0, 2, 1],

@@ -3,6 +3,7 @@
 use crate::arena::{Arena, Plan};
 use crate::error::Error;
 use crate::gguf::GgufTensor;
+use crate::gradient::Gradient;
 use crate::params::ParamTable;
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
@@ -186,6 +187,12 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Every parameter tensor.
     fn params(&self) -> &ParamTable;
 
+    /// What `transformers` puts before the names of [`Model::params`] in the model with its head, where they have it not.
+    fn hf_prefix(&self) -> &'static str;
+
+    /// The matrices that get a pair of low rank unless told otherwise: PEFT's choice, the last part of a module's name.
+    fn lora_targets(&self) -> &'static [&'static str];
+
     /// `config.json` as Hugging Face writes it.
     fn config(&self) -> serde_json::Value;
 
@@ -208,6 +215,23 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         pool: &Pool,
         weights: &[f32],
         gradients: &mut [f32],
+        arena: &mut Arena,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
+        let gradients = self.params().gradients(gradients);
+        self.losses_and_some_gradients(pool, weights, gradients, arena, batch, scale, dropout, losses);
+    }
+
+    /// [`Model::losses_and_gradients`] where not every tensor learns: one [`Gradient`] a tensor, in the order of
+    /// [`ParamTable::specs`]. Those in full have the bits they have when all are.
+    fn losses_and_some_gradients(
+        &self,
+        pool: &Pool,
+        weights: &[f32],
+        gradients: Vec<Gradient<'_>>,
         arena: &mut Arena,
         batch: &Batch<'_>,
         scale: f32,

@@ -99,6 +99,30 @@ pub enum Error {
         /// The architecture.
         model_type: &'static str,
     },
+    /// A field of an `adapter_config.json` that no adapter has, or that asks for what is not computed here.
+    #[error("{path}: `{field}` is {found}: expected {expected}")]
+    AdapterField {
+        /// The file.
+        path: String,
+        /// Its field.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A tensor of an adapter that does not go with the model, with its partner or with the config.
+    #[error("{path}: tensor `{name}` {problem}: expected {expected}")]
+    AdapterTensor {
+        /// The file.
+        path: String,
+        /// Its name there.
+        name: String,
+        /// What is wrong.
+        problem: String,
+        /// What was expected.
+        expected: String,
+    },
     /// The file itself could not be read.
     #[error(transparent)]
     File(#[from] foretoken_formats::Error),

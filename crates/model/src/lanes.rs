@@ -9,7 +9,9 @@ use crate::arena::Arena;
 use crate::contract::{Batch, DropoutSeed, Model, Pass};
 use crate::error::Error;
 use crate::params::ParamTable;
-use foretoken_kernels::Pool;
+use crate::trainable::Trainable;
+use foretoken_kernels::{Buffer, Pool};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,12 +36,15 @@ pub struct Lanes(Vec<Lane>);
 struct Lane {
     sequences: Range<usize>,
     arena: Arena,
+    /// What the thin products of pairs leave.
+    thin: RefCell<Buffer>,
 }
 
 /// What a lane reads and writes.
 struct Share<'a> {
     batch: Batch<'a>,
     arena: &'a mut Arena,
+    thin: &'a mut RefCell<Buffer>,
     losses: &'a mut [f32],
     gradients: Option<&'a mut [f32]>,
 }
@@ -50,9 +55,23 @@ impl Lanes {
     /// # Errors
     /// [`Error::NoMemory`] where the allocator refuses.
     pub fn new(model: &dyn Model, b: usize, t: usize, pass: Pass) -> Result<Self, Error> {
+        Self::with_rank(model, b, t, pass, 0)
+    }
+
+    /// [`Lanes::new`] where pairs of up to this rank learn.
+    ///
+    /// # Errors
+    /// As [`Lanes::new`].
+    pub fn with_rank(model: &dyn Model, b: usize, t: usize, pass: Pass, rank: usize) -> Result<Self, Error> {
         let lane = |sequences: Range<usize>| {
             let arena = Arena::new(model.activations(sequences.len(), t, pass))?;
-            Ok(Lane { sequences, arena })
+            let floats = sequences.len() * t * rank;
+            let thin = Buffer::try_zeroed(floats).ok_or(Error::NoMemory {
+                what: "products of low rank",
+                bytes: 4 * floats as u64,
+            })?;
+            let thin = RefCell::new(thin);
+            Ok(Lane { sequences, arena, thin })
         };
         Ok(Self(
             lanes_of(model.params(), b)
@@ -89,21 +108,71 @@ impl Lanes {
         dropout: Option<DropoutSeed>,
         losses: &mut [f32],
     ) {
+        self.backward(pool, model, weights, gradients, None, batch, scale, dropout, losses);
+    }
+
+    /// [`Model::losses_and_some_gradients`] of a whole batch: each lane's `gradients` are an arena of what learns, and
+    /// the second of `learns` is that of the pairs, where there are some.
+    ///
+    /// # Panics
+    /// Where there is not one set of gradients a lane.
+    pub fn losses_and_some_gradients<'a>(
+        &mut self,
+        pool: &Pool,
+        model: &dyn Model,
+        weights: &[f32],
+        gradients: impl ExactSizeIterator<Item = &'a mut [f32]>,
+        learns: (&Trainable, &[f32]),
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
+        self.backward(
+            pool,
+            model,
+            weights,
+            gradients,
+            Some(learns),
+            batch,
+            scale,
+            dropout,
+            losses,
+        );
+    }
+
+    fn backward<'a>(
+        &mut self,
+        pool: &Pool,
+        model: &dyn Model,
+        weights: &[f32],
+        gradients: impl ExactSizeIterator<Item = &'a mut [f32]>,
+        learns: Option<(&Trainable, &[f32])>,
+        batch: &Batch<'_>,
+        scale: f32,
+        dropout: Option<DropoutSeed>,
+        losses: &mut [f32],
+    ) {
         let lanes = self.count() as u64;
         assert_eq!(gradients.len(), self.count(), "gradients of every lane");
         self.run(pool, batch, losses, gradients, |pool, lane, share| {
             let Share {
                 batch,
                 arena,
+                thin,
                 losses,
                 gradients,
             } = share;
             let gradients = gradients.expect("one set a lane");
+            let gradients = match learns {
+                Some((trainable, learned)) => trainable.gradients(gradients, learned, thin),
+                None => model.params().gradients(gradients),
+            };
             let dropout = dropout.map(|dropout| DropoutSeed {
                 micro_batch: dropout.micro_batch * lanes + lane as u64,
                 ..dropout
             });
-            model.losses_and_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
+            model.losses_and_some_gradients(pool, weights, gradients, arena, &batch, scale, dropout, losses);
         });
     }
 
@@ -117,7 +186,7 @@ impl Lanes {
     ) {
         let t = batch.t;
         let mut shares = Vec::with_capacity(self.0.len());
-        for Lane { sequences, arena } in &mut self.0 {
+        for Lane { sequences, arena, thin } in &mut self.0 {
             let tokens = sequences.start * t..sequences.end * t;
             let (own, rest) = losses.split_at_mut(tokens.len());
             losses = rest;
@@ -130,6 +199,7 @@ impl Lanes {
                     documents: batch.documents_of(sequences.clone()),
                 },
                 arena,
+                thin,
                 losses: own,
                 gradients: gradients.next(),
             })));

@@ -26,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 mod arena;
 mod contract;
 mod decode;
@@ -33,6 +34,7 @@ mod error;
 mod files;
 mod gguf;
 pub mod gpt2;
+mod gradient;
 mod lanes;
 pub mod llama;
 mod optimizer;
@@ -40,6 +42,7 @@ mod params;
 pub mod registry;
 pub mod sizes;
 mod state;
+mod trainable;
 mod walk;
 mod weights;
 
@@ -49,9 +52,11 @@ pub use decode::{SCORED, decode, decode_each, decode_scored, decode_together};
 pub use error::{Error, human_bytes};
 pub use files::{load, tensors, views};
 pub use gguf::{GgufTensor, Layout, gguf_rows, gguf_views, load_gguf, read_gguf};
+pub use gradient::{Gradient, LowRank};
 pub use lanes::{Lanes, lanes_of};
 pub use optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 pub use params::{Init, ParamSpec, ParamTable, Product, init};
 pub use state::{DecodeState, KeyValues, NewTokens};
+pub use trainable::{Rank, Trainable};
 pub use walk::{Part, Shortcut, Step, StepParam, Stored};
-pub use weights::{PackedWeights, Source, Weights};
+pub use weights::{Merged, PackedWeights, Source, Weights};

@@ -14,6 +14,8 @@ pub enum Init {
     Ones,
     /// All zeros: biases.
     Zeros,
+    /// Uniform between minus and plus this number: the first factor of a pair of low rank.
+    Uniform(f64),
 }
 
 /// How a matrix is multiplied with.
@@ -82,6 +84,20 @@ pub(crate) struct Tensor {
     pub(crate) decay: bool,
     pub(crate) hidden: Option<usize>,
     pub(crate) product: Option<Product>,
+}
+
+impl Tensor {
+    /// A tensor of another table.
+    pub(crate) fn of(spec: &ParamSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            init: spec.init,
+            decay: spec.decay,
+            hidden: spec.hidden,
+            product: spec.product,
+        }
+    }
 }
 
 impl ParamTable {
@@ -206,17 +222,19 @@ const PURPOSE: u32 = 0x4000_0000;
 pub fn init(table: &ParamTable, seed: u64) -> Result<Buffer, Error> {
     let mut weights = table.zeros("weights")?;
     for (i, (spec, out)) in table.specs.iter().zip(table.cut_mut(&mut weights)).enumerate() {
+        let stream = Stream {
+            seed,
+            step: 0,
+            purpose: PURPOSE + i as u32,
+        };
         match spec.init {
-            Init::Normal(std) => {
-                let stream = Stream {
-                    seed,
-                    step: 0,
-                    purpose: PURPOSE + i as u32,
-                };
-                stream.normals(0, std, out);
-            }
+            Init::Normal(std) => stream.normals(0, std, out),
             Init::Ones => out.fill(1.0),
             Init::Zeros => {}
+            Init::Uniform(bound) => {
+                let number = |i| ((2.0 * stream.uniform_f64(i) - 1.0) * bound) as f32;
+                out.iter_mut().zip(0..).for_each(|(x, i)| *x = number(i));
+            }
         }
     }
     Ok(weights)

@@ -104,7 +104,38 @@ pub struct Sizes {
     pub eos: u32,
 }
 
+/// A model of the same kind with another vocabulary, and with this dropout wherever its config knows one: what a run that
+/// begins from a model may change of it.
+///
+/// # Errors
+/// [`Error::Config`] where a number is impossible.
+pub fn adapted(model: &dyn Model, vocab_size: usize, dropout: f32) -> Result<Box<dyn Model>, Error> {
+    let mut config = model.config();
+    config["vocab_size"] = vocab_size.into();
+    for field in ["embd_pdrop", "resid_pdrop", "attn_pdrop", "attention_dropout"] {
+        if let Some(value) = config.get_mut(field) {
+            *value = dropout.into();
+        }
+    }
+    from_config(&config)
+}
+
 impl Arch {
+    /// The kind of this `model_type`.
+    pub fn of(model_type: &str) -> Option<Self> {
+        [Arch::Gpt2, Arch::Llama]
+            .into_iter()
+            .find(|arch| arch.model_type() == model_type)
+    }
+
+    /// `model_type` of its models.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Arch::Gpt2 => Gpt2::MODEL_TYPE,
+            Arch::Llama => Llama::MODEL_TYPE,
+        }
+    }
+
     /// A model of these sizes. Its MLP is 4 d wide, a llama's 8/3 d, rounded up to a multiple of 32: as many parameters in
     /// three matrices as GPT-2 has in two. The head is the embedding.
     ///

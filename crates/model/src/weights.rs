@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::files;
 use crate::gguf::{self, Layout};
 use crate::params::{ParamSpec, ParamTable, Product};
+use crate::trainable::Trainable;
 use foretoken_formats::dtype::Dtype;
 use foretoken_formats::gguf::Gguf;
 use foretoken_formats::safetensors;
@@ -166,6 +167,67 @@ pub enum Source<'a> {
     Safetensors(&'a safetensors::Weights),
     /// A GGUF file.
     Gguf(&'a Gguf),
+    /// One of the others with some matrices in another version.
+    Merged(&'a Merged<'a>),
+}
+
+/// A model's tensors somewhere, and the merged version of those that have a pair of low rank.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    base: Source<'a>,
+    /// As the table has them, in f32; in the order of [`ParamTable::specs`].
+    tensors: Vec<Option<Buffer>>,
+}
+
+impl<'a> Merged<'a> {
+    /// W + s B A of every matrix that has a pair; the rest stays where it is.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape; the allocator refuses.
+    pub fn new(
+        model: &dyn Model,
+        pool: &Pool,
+        base: Source<'a>,
+        trainable: &Trainable,
+        pairs: &[f32],
+    ) -> Result<Self, Error> {
+        let table = model.params();
+        let stored = base.tensors(model)?;
+        let names = model.gguf_tensors();
+        let mut scratch = vec![0.0; trainable.merge_scratch(table)];
+        let mut tensors: Vec<Option<Buffer>> = table.specs().iter().map(|_| None).collect();
+        for (i, spec, pair) in trainable.pairs(table, pairs) {
+            let mut out = Buffer::try_zeroed(spec.len()).ok_or(no_memory(4 * spec.len() as u64))?;
+            match base {
+                Source::Gguf(file) => {
+                    gguf::read_gguf(&gguf::find(spec, &names[i], file)?, names[i].layout, &mut out);
+                }
+                _ => stored[i].dtype.decode(stored[i].bytes, &mut out),
+            }
+            pair.merge_into(pool, spec, &mut out, &mut scratch);
+            tensors[i] = Some(out);
+        }
+        Ok(Self { base, tensors })
+    }
+
+    fn stored(&self, model: &dyn Model) -> Result<Vec<Stored<'_>>, Error> {
+        let mut all: Vec<Stored<'_>> = self.base.tensors(model)?;
+        for ((spec, stored), merged) in model.params().specs().iter().zip(&mut all).zip(&self.tensors) {
+            if let Some(floats) = merged {
+                *stored = Stored {
+                    dtype: Dtype::F32,
+                    bytes: bytemuck::cast_slice(floats),
+                    layout: layout_of(spec),
+                };
+            }
+        }
+        Ok(all)
+    }
+
+    /// The merged versions alone, in the order of [`ParamTable::specs`].
+    pub fn into_tensors(self) -> Vec<Option<Buffer>> {
+        self.tensors
+    }
 }
 
 /// A tensor somewhere, of the right shape.
@@ -179,14 +241,14 @@ struct Stored<'a> {
 impl<'a> Source<'a> {
     /// The tensors of a model, each with its place.
     fn tensors(self, model: &dyn Model) -> Result<Vec<Stored<'a>>, Error> {
+        if let Source::Merged(merged) = self {
+            return merged.stored(model);
+        }
         let names = model.gguf_tensors();
         let specs = model.params().specs().iter().zip(&names);
         specs
             .map(|(spec, gguf)| {
-                let layout = match spec.product {
-                    Some(Product::InOut) => Layout::Transposed,
-                    _ => Layout::Same,
-                };
+                let layout = layout_of(spec);
                 let (dtype, bytes, layout) = match self {
                     Source::Arena(arena) => (Dtype::F32, bytemuck::cast_slice(&arena[spec.range.clone()]), layout),
                     Source::Safetensors(file) => {
@@ -203,10 +265,19 @@ impl<'a> Source<'a> {
                             if turned { gguf.layout } else { Layout::Same },
                         )
                     }
+                    Source::Merged(_) => unreachable!("it was asked for its own"),
                 };
                 Ok(Stored { dtype, bytes, layout })
             })
             .collect()
+    }
+}
+
+/// How a tensor lies where it lies as the table has it.
+fn layout_of(spec: &ParamSpec) -> Layout {
+    match spec.product {
+        Some(Product::InOut) => Layout::Transposed,
+        _ => Layout::Same,
     }
 }
 

@@ -197,7 +197,7 @@ impl Bench<'_> {
                 pool,
                 &mut losses,
                 &mut x,
-                &mut dweight,
+                Some(&mut dweight),
                 &weight,
                 &targets,
                 1e-3,
@@ -260,7 +260,7 @@ impl Bench<'_> {
             embedding_forward(pool, &mut x, &ids, &wte, Some(&wpe), (t, &[]), 0);
         });
         self.time(&[("embedding backward", "embedding_backward")], |pool| {
-            embedding_backward(pool, &mut wte, Some(&mut wpe), &x, &ids, (t, &[]));
+            embedding_backward(pool, Some(&mut wte), Some(&mut wpe), &x, &ids, (t, &[]));
         });
         Ok(())
     }

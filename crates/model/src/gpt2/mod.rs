@@ -22,13 +22,14 @@ use crate::arena::{Arena, Plan};
 use crate::contract::{Batch, DecodePlan, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
 use crate::error::Error;
 use crate::gguf::GgufTensor;
+use crate::gradient::Gradient;
 use crate::params::ParamTable;
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
 use activations::Activations;
 use foretoken_formats::gguf::Value;
-use foretoken_kernels::{AttentionDims, CacheType, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
+use foretoken_kernels::{AttentionDims, CacheType, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul};
 use params::Params;
 
 /// A GPT-2 of given sizes.
@@ -97,6 +98,14 @@ impl Model for Gpt2 {
         &self.table
     }
 
+    fn hf_prefix(&self) -> &'static str {
+        "transformer."
+    }
+
+    fn lora_targets(&self) -> &'static [&'static str] {
+        &["c_attn"]
+    }
+
     fn config(&self) -> serde_json::Value {
         self.config.to_json(&self.dims)
     }
@@ -122,11 +131,11 @@ impl Model for Gpt2 {
         head_loss(pool, losses, a.ln_f.out, w.wte, batch.targets, a.work.logits);
     }
 
-    fn losses_and_gradients(
+    fn losses_and_some_gradients(
         &self,
         pool: &Pool,
         weights: &[f32],
-        gradients: &mut [f32],
+        mut gradients: Vec<Gradient<'_>>,
         arena: &mut Arena,
         batch: &Batch<'_>,
         scale: f32,
@@ -139,12 +148,21 @@ impl Model for Gpt2 {
             panic!("the backward needs what training keeps");
         };
         // Sums over rows are added to; every product of a matrix is stored.
-        zero(pool, &mut gradients[self.table.not_decayed()]);
-        let mut dw = Params::from_parts(&self.dims, self.table.cut_mut(gradients));
+        crate::gradient::zero_sums(&self.table, &mut gradients);
+        let mut dw = Params::from_parts(&self.dims, gradients.into_iter());
         let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, pass, dropout);
         let x = &mut *a.ln_f.out;
-        head_loss_backward(pool, losses, x, dw.wte, w.wte, batch.targets, scale, a.work.logits);
+        head_loss_backward(
+            pool,
+            losses,
+            x,
+            dw.wte.full(),
+            w.wte,
+            batch.targets,
+            scale,
+            a.work.logits,
+        );
         backward::backward(self, pool, &w, &mut dw, &mut a, batch, recompute, dropout);
     }
 

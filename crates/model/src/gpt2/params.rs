@@ -79,6 +79,27 @@ fn build<T>(dims: &Dims, mut make: impl FnMut(Option<usize>, &'static str, &[usi
     }
 }
 
+impl<T> BlockParams<T> {
+    /// Whether something holds for any tensor of the block.
+    pub(super) fn any(&self, holds: impl Fn(&T) -> bool) -> bool {
+        let tensors = [
+            &self.ln_1_weight,
+            &self.ln_1_bias,
+            &self.c_attn_weight,
+            &self.c_attn_bias,
+            &self.attn_c_proj_weight,
+            &self.attn_c_proj_bias,
+            &self.ln_2_weight,
+            &self.ln_2_bias,
+            &self.c_fc_weight,
+            &self.c_fc_bias,
+            &self.mlp_c_proj_weight,
+            &self.mlp_c_proj_bias,
+        ];
+        tensors.into_iter().any(holds)
+    }
+}
+
 impl<T> Params<T> {
     /// The tensors from parts in the table's order.
     pub(super) fn from_parts(dims: &Dims, mut parts: impl Iterator<Item = T>) -> Self {

@@ -5,6 +5,8 @@ use super::activations::{Activations, Layer};
 use super::forward::{block_forward, dropout_at};
 use super::params::{BlockParams, Params};
 use crate::contract::{Batch, DropoutSeed, Recompute};
+use crate::gradient::Gradient;
+use crate::params::Product;
 use foretoken_kernels::{
     Epilogue, Mat, Pool, Turn, attention_backward, embedding_backward, matmul, rmsnorm_again, rmsnorm_backward, rope,
     swiglu_backward, swiglu_forward, zero,
@@ -16,7 +18,7 @@ pub(super) fn backward(
     model: &Llama,
     pool: &Pool,
     w: &Params<&[f32]>,
-    dw: &mut Params<&mut [f32]>,
+    dw: &mut Params<Gradient<'_>>,
     a: &mut Activations<&mut [f32]>,
     batch: &Batch<'_>,
     recompute: Recompute,
@@ -24,15 +26,33 @@ pub(super) fn backward(
 ) {
     zero(pool, a.dx);
     let last = &*a.blocks[w.layers.len() - 1].out;
-    rmsnorm_backward(pool, a.dx, dw.norm, a.norm.out, last, w.norm, a.norm.rstd);
-    for (i, (w, dw)) in w.layers.iter().zip(&mut dw.layers).enumerate().rev() {
+    let (mut spare, d) = (Vec::new(), model.dims.n_embd);
+    rmsnorm_backward(
+        pool,
+        a.dx,
+        dw.norm.or(&mut spare, d),
+        a.norm.out,
+        last,
+        w.norm,
+        a.norm.rstd,
+    );
+    // Below the first layer that learns there is nothing to be known.
+    let lowest = match dw.embed.learns() {
+        true => 0,
+        false => dw
+            .layers
+            .iter()
+            .position(|layer| layer.any(Gradient::learns))
+            .unwrap_or(w.layers.len()),
+    };
+    for (i, (w, dw)) in w.layers.iter().zip(&mut dw.layers).enumerate().skip(lowest).rev() {
         let mut layer = a.layer(i);
         if recompute == Recompute::Block {
             block_forward(model, pool, w, &mut layer, batch, (i, seed));
         }
         block_backward(model, pool, w, dw, layer, batch, recompute, (i, seed));
     }
-    embedding_backward(pool, dw.embed, None, a.dx, batch.ids, (batch.t, batch.documents));
+    embedding_backward(pool, dw.embed.full(), None, a.dx, batch.ids, (batch.t, batch.documents));
 }
 
 /// Turns `dx` from the gradient of block `i`'s output into that of its input.
@@ -40,7 +60,7 @@ fn block_backward(
     model: &Llama,
     pool: &Pool,
     w: &BlockParams<&[f32]>,
-    dw: &mut BlockParams<&mut [f32]>,
+    dw: &mut BlockParams<Gradient<'_>>,
     layer: Layer<'_>,
     batch: &Batch<'_>,
     recompute: Recompute,
@@ -59,12 +79,13 @@ fn block_backward(
     let (kv, row) = (attention.kv(), attention.row());
     let selective = recompute == Recompute::Selective;
 
+    let mut spare = Vec::new();
     if selective {
         swiglu_forward(pool, a.hidden, a.gate, a.up);
         rmsnorm_again(pool, a.post_norm.out, a.mid, a.post_norm.rstd, w.post_norm);
     }
     let (d_out, hidden) = (Mat::new(dx, n, d), Mat::new(a.hidden, n, f));
-    matmul(pool, dw.down_proj, d_out.t(), hidden, Epilogue::Store);
+    dw.down_proj.product(pool, Product::OutIn, hidden, d_out, (n, f, d));
     matmul(pool, a.hidden, d_out, Mat::new(w.down_proj, d, f), Epilogue::Store);
     swiglu_backward(pool, a.gate, a.up, a.hidden);
     let (d_gate, d_up, normed) = (
@@ -72,8 +93,8 @@ fn block_backward(
         Mat::new(a.up, n, f),
         Mat::new(a.post_norm.out, n, d),
     );
-    matmul(pool, dw.gate_proj, d_gate.t(), normed, Epilogue::Store);
-    matmul(pool, dw.up_proj, d_up.t(), normed, Epilogue::Store);
+    dw.gate_proj.product(pool, Product::OutIn, normed, d_gate, (n, d, f));
+    dw.up_proj.product(pool, Product::OutIn, normed, d_up, (n, d, f));
     matmul(
         pool,
         a.post_norm.out,
@@ -91,7 +112,7 @@ fn block_backward(
     rmsnorm_backward(
         pool,
         dx,
-        dw.post_norm,
+        dw.post_norm.or(&mut spare, d),
         a.post_norm.out,
         a.mid,
         w.post_norm,
@@ -99,7 +120,7 @@ fn block_backward(
     );
 
     let (d_mid, heads) = (Mat::new(dx, n, d), Mat::new(a.heads, n, d));
-    matmul(pool, dw.o_proj, d_mid.t(), heads, Epilogue::Store);
+    dw.o_proj.product(pool, Product::OutIn, heads, d_mid, (n, d, d));
     let d_heads = a.post_norm.out;
     matmul(pool, d_heads, d_mid, Mat::new(w.o_proj, d, d), Epilogue::Store);
     let d_qkv = if d_qkv.is_empty() {
@@ -132,9 +153,9 @@ fn block_backward(
     }
     let (d_qkv, normed) = (Mat::new(d_qkv, n, row), Mat::new(a.input_norm.out, n, d));
     let (dq, dk, dv) = (d_qkv.columns(0, d), d_qkv.columns(d, kv), d_qkv.columns(d + kv, kv));
-    matmul(pool, dw.q_proj, dq.t(), normed, Epilogue::Store);
-    matmul(pool, dw.k_proj, dk.t(), normed, Epilogue::Store);
-    matmul(pool, dw.v_proj, dv.t(), normed, Epilogue::Store);
+    dw.q_proj.product(pool, Product::OutIn, normed, dq, (n, d, d));
+    dw.k_proj.product(pool, Product::OutIn, normed, dk, (n, d, kv));
+    dw.v_proj.product(pool, Product::OutIn, normed, dv, (n, d, kv));
     matmul(pool, a.input_norm.out, dq, Mat::new(w.q_proj, d, d), Epilogue::Store);
     matmul(
         pool,
@@ -153,7 +174,7 @@ fn block_backward(
     rmsnorm_backward(
         pool,
         dx,
-        dw.input_norm,
+        dw.input_norm.or(&mut spare, d),
         a.input_norm.out,
         x,
         w.input_norm,

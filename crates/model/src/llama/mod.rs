@@ -24,13 +24,14 @@ use crate::arena::{Arena, Plan};
 use crate::contract::{Batch, DecodePlan, Dims, DropoutSeed, Model, Pass, Recompute, Scratch};
 use crate::error::Error;
 use crate::gguf::GgufTensor;
+use crate::gradient::Gradient;
 use crate::params::ParamTable;
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
 use activations::Activations;
 use foretoken_formats::gguf::Value;
-use foretoken_kernels::{AttentionDims, CacheType, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul, zero};
+use foretoken_kernels::{AttentionDims, CacheType, Epilogue, Mat, Pool, head_loss, head_loss_backward, matmul};
 use params::Params;
 
 /// A llama of given sizes.
@@ -97,6 +98,14 @@ impl Model for Llama {
         &self.table
     }
 
+    fn hf_prefix(&self) -> &'static str {
+        ""
+    }
+
+    fn lora_targets(&self) -> &'static [&'static str] {
+        &["q_proj", "v_proj"]
+    }
+
     fn config(&self) -> serde_json::Value {
         self.config.to_json()
     }
@@ -122,11 +131,11 @@ impl Model for Llama {
         head_loss(pool, losses, a.norm.out, w.head(), batch.targets, a.logits);
     }
 
-    fn losses_and_gradients(
+    fn losses_and_some_gradients(
         &self,
         pool: &Pool,
         weights: &[f32],
-        gradients: &mut [f32],
+        mut gradients: Vec<Gradient<'_>>,
         arena: &mut Arena,
         batch: &Batch<'_>,
         scale: f32,
@@ -138,13 +147,13 @@ impl Model for Llama {
             panic!("the backward needs what training keeps");
         };
         // Sums over rows are added to; every product of a matrix is stored.
-        zero(pool, &mut gradients[self.table.not_decayed()]);
-        let mut dw = Params::from_parts(&self.config, &self.dims, self.table.cut_mut(gradients));
+        crate::gradient::zero_sums(&self.table, &mut gradients);
+        let mut dw = Params::from_parts(&self.config, &self.dims, gradients.into_iter());
         let mut a = self.open(arena, batch);
         forward::forward(self, pool, &w, &mut a, batch, dropout);
         let d_head = match &mut dw.lm_head {
             Some(d_head) => {
-                zero(pool, dw.embed);
+                dw.embed.zero(pool);
                 d_head
             }
             None => &mut dw.embed,
@@ -153,7 +162,7 @@ impl Model for Llama {
             pool,
             losses,
             a.norm.out,
-            d_head,
+            d_head.full(),
             w.head(),
             batch.targets,
             scale,

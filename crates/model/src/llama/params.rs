@@ -57,6 +57,24 @@ fn build<T>(
     }
 }
 
+impl<T> BlockParams<T> {
+    /// Whether something holds for any tensor of the block.
+    pub(super) fn any(&self, holds: impl Fn(&T) -> bool) -> bool {
+        let tensors = [
+            &self.input_norm,
+            &self.q_proj,
+            &self.k_proj,
+            &self.v_proj,
+            &self.o_proj,
+            &self.post_norm,
+            &self.gate_proj,
+            &self.up_proj,
+            &self.down_proj,
+        ];
+        tensors.into_iter().any(holds)
+    }
+}
+
 impl<T> Params<T> {
     /// The tensors from parts in the table's order.
     pub(super) fn from_parts(config: &Config, dims: &Dims, mut parts: impl Iterator<Item = T>) -> Self {

@@ -3,6 +3,7 @@
 use super::{MAX_TOKENS, Options, memory};
 use crate::contract::Model;
 use crate::error::Error;
+use crate::trainable::Trainable;
 use serde::Serialize;
 
 /// Which contexts may be asked for.
@@ -69,6 +70,21 @@ pub struct Fit {
 /// [`Error::Batch`] where B or T is 0, T exceeds the positions of a trained model, or B T exceeds [`MAX_TOKENS`]; those of
 /// the function that makes models.
 pub fn fit(context: Context<'_>, b: usize, t: usize, memory: u64, options: &Options) -> Result<Fit, Error> {
+    fit_of(context, &|model| Trainable::all(model.params()), b, t, memory, options)
+}
+
+/// [`fit`] for models of which not everything learns; `learns` says what of one does.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_of(
+    context: Context<'_>,
+    learns: &dyn Fn(&dyn Model) -> Trainable,
+    b: usize,
+    t: usize,
+    memory: u64,
+    options: &Options,
+) -> Result<Fit, Error> {
     let model = Source::of(context, t)?;
     super::check(model.get(), b, t)?;
     super::check(model.get(), options.sequences, t)?;
@@ -80,7 +96,8 @@ pub fn fit(context: Context<'_>, b: usize, t: usize, memory: u64, options: &Opti
     let training = |b: usize, t: usize| {
         let model = Source::of(context, t)?;
         let model = model.get();
-        Ok(memory::training(model, &model.walk(b, t, options.recompute), b, t, &options).bytes)
+        let steps = model.walk(b, t, options.recompute);
+        Ok(memory::training((model, &learns(model)), &steps, b, t, &options).bytes)
     };
     let generation = |b: usize, t: usize| {
         let options = Options {

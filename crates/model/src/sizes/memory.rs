@@ -4,6 +4,7 @@ use super::Options;
 use crate::contract::{Model, Pass, Recompute, Scratch};
 use crate::lanes::lanes_of;
 use crate::optimizer::OptimizerPlan;
+use crate::trainable::Trainable;
 use crate::walk::{Step, Stored};
 use foretoken_kernels::CacheType;
 use serde::Serialize;
@@ -74,7 +75,13 @@ fn scratch_item(scratch: Scratch, threads: usize) -> Item {
     }
 }
 
-pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, options: &Options) -> Training {
+pub(super) fn training(
+    (model, trainable): (&dyn Model, &Trainable),
+    steps: &[Step],
+    b: usize,
+    t: usize,
+    options: &Options,
+) -> Training {
     let activations = activations(model, steps, b, t, options.recompute);
     let of = |kept| {
         activations
@@ -83,13 +90,21 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
             .map(|row| row.bytes)
             .sum()
     };
-    let arena = 4 * model.params().floats() as u64;
+    let floats = |floats: usize| 4 * floats as u64;
+    let arena = floats(trainable.table().floats());
     // Sums of 1, 2, 4, … gradients wait for their like: a binary counter.
     let lanes = lanes_of(model.params(), b).len();
     let waiting = u64::from((options.micro_batches * lanes).ilog2());
     let mut items = Vec::new();
     let mut item = |name, what: String, bytes| items.push(Item { name, what, bytes });
-    item("weights", "f32".into(), arena);
+    item("weights", "f32".into(), floats(model.params().floats()));
+    if trainable.is_low_rank() {
+        item("pairs", "A and B of low rank".into(), arena);
+        let base = trainable.base_floats(model.params()) + trainable.merge_scratch(model.params());
+        item("base", "the matrices that pairs are merged into".into(), floats(base));
+        let what = "x A and dY B of a matrix".into();
+        item("thin products", what, floats(b * t * trainable.rank()));
+    }
     item("gradients", "f32".into(), arena);
     if waiting > 0 {
         let of = if lanes == 1 {
@@ -103,7 +118,7 @@ pub(super) fn training(model: &dyn Model, steps: &[Step], b: usize, t: usize, op
         );
         item("gradients waiting", what, waiting * arena);
     }
-    let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+    let plan = OptimizerPlan::new(trainable.table(), options.optimizer, options.optimizer_state);
     let (dtype, adamw) = (plan.dtype.name(), plan.v.clone());
     let moment = |floats: usize| plan.dtype.bytes() * floats as u64;
     if !plan.muon.is_empty() {

@@ -17,13 +17,14 @@ mod fit;
 mod memory;
 mod parameters;
 
-pub use fit::{Answer, Answers, Bound, Context, Fit, fit};
+pub use fit::{Answer, Answers, Bound, Context, Fit, fit, fit_of};
 pub use memory::{ActivationRow, Generation, Item, Training};
 pub use parameters::{Parameters, PartRow, TensorRow};
 
 use crate::contract::{Model, Recompute};
 use crate::error::Error;
 use crate::optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
+use crate::trainable::Trainable;
 use crate::walk::Step;
 use serde::Serialize;
 
@@ -128,8 +129,10 @@ pub struct Report {
     pub options: Options,
     /// Step after step.
     pub walk: Vec<WalkRow>,
-    /// What is learnt.
+    /// What the model holds.
     pub parameters: Parameters,
+    /// Numbers that training updates: all of them, unless some are frozen or pairs of low rank learn in their stead.
+    pub learns: u64,
     /// Peak memory of training.
     pub training: Training,
     /// Peak memory of generating.
@@ -143,6 +146,20 @@ pub struct Report {
 /// # Errors
 /// [`Error::Batch`] where there is no sequence or token, T exceeds n_positions, or there are more than [`MAX_TOKENS`].
 pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Result<Report, Error> {
+    report_of(model, &Trainable::all(model.params()), b, t, options)
+}
+
+/// [`report`] of a model of which not everything learns.
+///
+/// # Errors
+/// As [`report`].
+pub fn report_of(
+    model: &dyn Model,
+    trainable: &Trainable,
+    b: usize,
+    t: usize,
+    options: &Options,
+) -> Result<Report, Error> {
     check(model, b, t)?;
     check(model, options.sequences, t)?;
     let options = Options {
@@ -152,12 +169,12 @@ pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Resul
     };
     let steps = model.walk(b, t, options.recompute);
     let (parameters, counts) = parameters::parameters(model, &steps);
-    let plan = OptimizerPlan::new(model.params(), options.optimizer, options.optimizer_state);
+    let plan = OptimizerPlan::new(trainable.table(), options.optimizer, options.optimizer_state);
     let flops = Flops {
         step_optimizer: plan.flops,
-        ..flops(&steps, b * t, options.micro_batches)
+        ..flops((model, trainable), &steps, b * t, options.micro_batches)
     };
-    let training = memory::training(model, &steps, b, t, &options);
+    let training = memory::training((model, trainable), &steps, b, t, &options);
     Ok(Report {
         model_type: model.model_type(),
         letters: letters(model, b, t),
@@ -172,6 +189,7 @@ pub fn report(model: &dyn Model, b: usize, t: usize, options: &Options) -> Resul
             })
             .collect(),
         parameters,
+        learns: trainable.table().count(),
         training,
         generation: memory::generation(model, t, &options),
         flops,
@@ -209,17 +227,25 @@ fn letters(model: &dyn Model, b: usize, t: usize) -> Vec<Letter> {
     .collect()
 }
 
-fn flops(steps: &[Step], n: usize, micro_batches: usize) -> Flops {
+fn flops((model, trainable): (&dyn Model, &Trainable), steps: &[Step], n: usize, micro_batches: usize) -> Flops {
     // A product has parameters, or borrows some; attention's own two have none.
-    let total = |weights: bool, of: fn(&Step) -> f64| -> f64 {
+    let total = |weights: bool, of: &dyn Fn(&Step) -> f64| -> f64 {
         let has_weights = |step: &&Step| !step.params.is_empty() || step.tied.is_some();
         let products = steps.iter().filter(|step| weights == has_weights(step));
-        products.map(|step| step.runs() as f64 * of(step)).sum::<f64>() / n as f64
+        products.map(of).sum::<f64>() / n as f64
     };
-    let token_forward_weights = total(true, |step| step.forward_flops);
-    let token_forward_attention = total(false, |step| step.forward_flops);
-    let token_training_weights = token_forward_weights + total(true, |step| step.backward_flops);
-    let token_training_attention = token_forward_attention + total(false, |step| step.backward_flops);
+    let all = trainable.is_all();
+    let forward = |step: &Step| step.runs() as f64 * step.forward_flops;
+    let backward = |step: &Step| match all {
+        true => step.runs() as f64 * step.backward_flops,
+        false => (0..step.runs())
+            .map(|layer| trainable.backward_flops(model.params(), step, layer, n))
+            .sum(),
+    };
+    let token_forward_weights = total(true, &forward);
+    let token_forward_attention = total(false, &forward);
+    let token_training_weights = token_forward_weights + total(true, &backward);
+    let token_training_attention = token_forward_attention + total(false, &backward);
     let token_training = token_training_weights + token_training_attention;
     Flops {
         convention: CONVENTION,

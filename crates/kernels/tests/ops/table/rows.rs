@@ -208,7 +208,7 @@ pub(super) fn ops() -> Vec<Op> {
             },
             kernel: |pool, [_, t, _, _], i, out| {
                 let [dwte, dwpe] = out else { unreachable!() };
-                embedding_backward(pool, dwte, Some(dwpe), i.floats[0], i.ids, (t, &[]));
+                embedding_backward(pool, Some(dwte), Some(dwpe), i.floats[0], i.ids, (t, &[]));
             },
             reference: |[_, t, _, v], case| {
                 let (dwte, dwpe) = embedding_backward_reference(&wide(&case.inputs[0]), &case.ids, t, v, t + 1);
@@ -255,7 +255,16 @@ pub(super) fn ops() -> Vec<Op> {
                 let [losses, scratch, dx, dweight] = out else {
                     unreachable!()
                 };
-                head_loss_backward(pool, losses, dx, dweight, i.floats[1], &targets(i.ids), SCALE, scratch);
+                head_loss_backward(
+                    pool,
+                    losses,
+                    dx,
+                    Some(dweight),
+                    i.floats[1],
+                    &targets(i.ids),
+                    SCALE,
+                    scratch,
+                );
             },
             reference: |_, case| {
                 let (losses, dx, dweight) = head_reference(case);
