@@ -5,7 +5,7 @@ use crate::size_table::{self, Style};
 use crate::{Usage, terminal};
 use clap::Args;
 use foretoken::model::registry::{PRESETS, Preset};
-use foretoken::model::{Error, Model, gpt2, sizes};
+use foretoken::model::{Error, Model, Trainable, gpt2, sizes};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ Examples:
   foretoken size gpt3-175b
   foretoken size gpt2-xl --optimizer muon --optimizer-state bf16
   foretoken size --n-layer 6 --n-head 6 --n-embd 384 --vocab-size 4096 --memory 8GiB
+  foretoken size --model SmolLM2.gguf --lora-rank 8 --batch-size 1 --seq-len 512
   foretoken size --model runs/001-tiny --json"
 )]
 pub(crate) struct Size {
@@ -64,6 +65,8 @@ pub(crate) struct Size {
     /// How the optimizer keeps its moments
     #[arg(long, value_enum, default_value_t = OptimizerState::F32, value_name = "TYPE")]
     optimizer_state: OptimizerState,
+    #[command(flatten)]
+    learns: crate::train::Learns,
     /// Also say what fits into this much memory: 8GiB, 500MB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
@@ -114,8 +117,12 @@ impl Size {
         }
         let model = foretoken::open_model(path)?;
         let t = self.seq_len.unwrap_or(model.dims().n_positions);
-        let report = sizes::report(&*model, self.batch_size, t, options)?;
-        let fit = |memory| sizes::fit(sizes::Context::Trained(&*model), self.batch_size, t, memory, options);
+        let learning = self.learns.learning();
+        let trainable = learning.of(&*model)?;
+        let report = sizes::report_of(&*model, &trainable, self.batch_size, t, options)?;
+        let learns = |model: &dyn Model| learning.of(model).unwrap_or_else(|_| Trainable::all(model.params()));
+        let context = sizes::Context::Trained(&*model);
+        let fit = |memory| sizes::fit_of(context, &learns, self.batch_size, t, memory, options);
         self.print(&path.display().to_string(), &report, self.memory.map(fit).transpose()?)
     }
 
@@ -145,8 +152,12 @@ impl Size {
             })?))
         };
         let t = self.seq_len.unwrap_or(n_positions);
-        let report = sizes::report(&*make(n_positions)?, self.batch_size, t, options)?;
-        let fit = |memory| sizes::fit(sizes::Context::Shape(&make), self.batch_size, t, memory, options);
+        let (model, learning) = (make(n_positions)?, self.learns.learning());
+        let trainable = learning.of(&*model)?;
+        let report = sizes::report_of(&*model, &trainable, self.batch_size, t, options)?;
+        let learns = |model: &dyn Model| learning.of(model).unwrap_or_else(|_| Trainable::all(model.params()));
+        let context = sizes::Context::Shape(&make);
+        let fit = |memory| sizes::fit_of(context, &learns, self.batch_size, t, memory, options);
         let changed = [self.n_layer, self.n_head, self.n_embd, self.vocab_size]
             .iter()
             .any(Option::is_some);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// There is no model at a path.
-    #[error("{} holds no model: expected a run, a checkpoint, a directory with config.json and model.safetensors, or a .gguf file", .path.display())]
+    #[error("{} holds no model: expected a run, a checkpoint, a directory with config.json and model.safetensors, an adapter's, or a .gguf file", .path.display())]
     NoModel {
         /// Where it was looked for.
         path: PathBuf,
@@ -33,6 +33,16 @@ pub enum Error {
     NoTokenizer {
         /// The directory.
         path: PathBuf,
+    },
+    /// An adapter without the model it stands beside.
+    #[error("the base of the adapter in {} is {}: {why}", .path.display(), if .base.is_empty() { "not known" } else { .base })]
+    AdapterBase {
+        /// The adapter.
+        path: PathBuf,
+        /// What it names.
+        base: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
     },
     /// The tokeniser has ids that the model does not.
     #[error(

@@ -1,14 +1,16 @@
 //! A model, its weights and its tokeniser, ready to use.
 
+use crate::adapter::Place;
 use crate::error::Error;
-use crate::locate::locate;
 use crate::write::{GenerateOptions, Text, Writer};
 use foretoken_formats::durable::{self, MANIFEST};
 use foretoken_formats::gguf::Gguf;
 use foretoken_formats::memory::available_memory;
 use foretoken_formats::{json, safetensors};
-use foretoken_kernels::{CacheType, PackedType, Pool};
-use foretoken_model::{Model, PackedWeights, Source, Weights, gguf_views, human_bytes, registry};
+use foretoken_kernels::{Buffer, CacheType, PackedType, Pool};
+use foretoken_model::{
+    Merged, Model, PackedWeights, Source, Trainable, Weights, adapter, gguf_views, human_bytes, registry,
+};
 use foretoken_text::{ChatTemplate, Tokenizer};
 use std::path::{Path, PathBuf};
 
@@ -20,8 +22,10 @@ const TOKENIZER_CONFIG_BYTES: u64 = 16 << 20;
 
 /// The files of a checkpoint that are opened here, and so verified. What only training needs is two thirds of its bytes;
 /// resuming verifies it.
-const OPENED: [&str; 9] = [
+const OPENED: [&str; 11] = [
     "config.json",
+    adapter::CONFIG,
+    adapter::WEIGHTS,
     safetensors::MODEL,
     safetensors::INDEX,
     "tokenizer.json",
@@ -36,6 +40,8 @@ const OPENED: [&str; 9] = [
 #[derive(Debug)]
 pub struct Gpt {
     path: PathBuf,
+    /// Where tokeniser and chat template were read from.
+    texts: PathBuf,
     model: Box<dyn Model>,
     weights: PackedWeights,
     tokenizer: Tokenizer,
@@ -44,7 +50,8 @@ pub struct Gpt {
     pool: Pool,
 }
 
-/// Opens a run, a checkpoint, a directory in Hugging Face's layout or a GGUF file, to run on all cores.
+/// Opens a run, a checkpoint, a directory in Hugging Face's layout, an adapter beside its base or a GGUF file, to run on all
+/// cores.
 ///
 /// # Errors
 /// There is no model, it is damaged or incomplete, tokeniser and model do not belong together, or there is no memory.
@@ -67,51 +74,65 @@ pub fn open_with(path: impl AsRef<Path>, pool: Pool) -> Result<Gpt, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>) -> Result<Gpt, Error> {
-    let path = locate(path.as_ref())?;
-    let (model, tokenizer, weights, ends);
-    if path.is_file() {
-        let file = Gguf::open(&path)?;
+    let place = Place::of(path.as_ref())?;
+    let (path, texts) = (&place.path, &place.texts);
+    let (model, pairs, tokenizer, weights, ends);
+    if place.base.is_file() {
+        let file = Gguf::open(&place.base)?;
         model = registry::from_gguf(&file)?;
         // Before memory is asked for: the file is whole, so it has some of its own.
         gguf_views(&*model, &file)?;
-        ends = crate::gguf::more_ends(&file)?;
+        pairs = place.pairs(&*model)?;
+        ends = match texts.is_file() {
+            true => crate::gguf::more_ends(&file)?,
+            false => more_ends(texts)?,
+        };
         // The vocabulary takes as long as the weights.
         (tokenizer, weights) = std::thread::scope(|scope| {
-            let tokenizer = scope.spawn(|| crate::gguf::tokenizer(&file));
-            let weights = read_weights(&path, &*model, &pool, Source::Gguf(&file), quantize);
+            let tokenizer = scope.spawn(|| match texts.is_file() {
+                true => crate::gguf::tokenizer(&file),
+                false => open_tokenizer(texts),
+            });
+            let weights = read_weights(path, &*model, &pool, Source::Gguf(&file), pairs.as_ref(), quantize);
             let tokenizer = tokenizer
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (tokenizer, weights)
         });
+        if let Ok(tokenizer) = &tokenizer {
+            check_vocabulary(texts, tokenizer, &*model)?;
+        }
         // Letting go of the mapped pages took a twentieth of the time to the first token.
         std::thread::spawn(move || drop(file));
     } else {
-        verify(&path)?;
-        model = registry::from_config(&read_config(&path)?)?;
-        let vocabulary = open_tokenizer(&path)?;
-        check_vocabulary(&path, &vocabulary, &*model)?;
-        ends = more_ends(&path)?;
+        verify(&place.base)?;
+        model = registry::from_config(&read_config(&place.base)?)?;
+        let vocabulary = open_tokenizer(texts)?;
+        check_vocabulary(texts, &vocabulary, &*model)?;
+        pairs = place.pairs(&*model)?;
+        ends = more_ends(texts)?;
         // Before files are looked for: what cannot be held, at four bits a weight and more, need not be there.
-        check_memory(
-            &path,
+        check_memory(path, &*model, &pool, model.params().floats() as u64 / 2, CacheType::F16)?;
+        let files = safetensors::open_model_dir(&place.base)?;
+        tokenizer = Ok(vocabulary);
+        weights = read_weights(
+            path,
             &*model,
             &pool,
-            model.params().floats() as u64 / 2,
-            CacheType::F16,
-        )?;
-        let files = safetensors::open_model_dir(&path)?;
-        tokenizer = Ok(vocabulary);
-        weights = read_weights(&path, &*model, &pool, Source::Safetensors(&files), quantize);
+            Source::Safetensors(&files),
+            pairs.as_ref(),
+            quantize,
+        );
     }
     let tokenizer = tokenizer?;
     Ok(Gpt {
-        path,
         model,
         ends: ends.into_iter().filter(|&id| tokenizer.is_special(id)).collect(),
         tokenizer,
         weights: weights?,
         pool,
+        path: place.path,
+        texts: place.texts,
     })
 }
 
@@ -120,7 +141,7 @@ pub fn open_as(path: impl AsRef<Path>, pool: Pool, quantize: Option<PackedType>)
 /// # Errors
 /// There is no model, or one that foretoken does not have.
 pub fn open_model(path: &Path) -> Result<Box<dyn Model>, Error> {
-    let path = locate(path)?;
+    let path = Place::of(path)?.base;
     Ok(match path.is_file() {
         true => registry::from_gguf(&Gguf::open(&path)?)?,
         false => registry::from_config(&read_config(&path)?)?,
@@ -159,8 +180,17 @@ fn read_weights(
     model: &dyn Model,
     pool: &Pool,
     source: Source<'_>,
+    pairs: Option<&(Trainable, Buffer)>,
     quantize: Option<PackedType>,
 ) -> Result<PackedWeights, Error> {
+    let merged;
+    let source = match pairs {
+        Some((trainable, pairs)) => {
+            merged = Merged::new(model, pool, source, trainable, pairs)?;
+            Source::Merged(&merged)
+        }
+        None => source,
+    };
     let bytes = PackedWeights::planned_bytes(model, source, quantize)?;
     check_memory(path, model, pool, bytes, CacheType::F16)?;
     Ok(PackedWeights::new(model, pool, source, quantize)?)
@@ -294,7 +324,7 @@ impl Gpt {
     /// # Errors
     /// A template that is no Jinja, or files that cannot be read.
     pub fn chat_template(&self) -> Result<ChatTemplate, Error> {
-        chat_template(&self.path, &self.tokenizer)
+        chat_template(&self.texts, &self.tokenizer)
     }
 
     /// The threads it runs on.

@@ -19,6 +19,7 @@
 //! To train from Rust, see [`train::Run`].
 #![forbid(unsafe_code)]
 
+mod adapter;
 pub mod bench;
 mod chat;
 mod convert;
@@ -27,9 +28,11 @@ pub mod eval;
 mod gguf;
 mod gpt;
 mod grammar;
+mod init;
 mod locate;
 mod prompt_cache;
 mod score;
+mod source;
 mod stop;
 mod write;
 
@@ -39,7 +42,8 @@ pub use error::Error;
 pub use gguf::tokenizer as gguf_tokenizer;
 pub use gpt::{Gpt, open, open_as, open_model, open_tokenizer, open_with};
 pub use grammar::Grammar;
-pub use locate::{is_gguf, is_run, last_run, latest_run, locate};
+pub use init::{init, init_to_resume};
+pub use locate::{is_adapter, is_gguf, is_run, last_run, latest_run, locate};
 pub use score::{Held, Score, Scorer, TokenScore};
 pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 

@@ -1,7 +1,9 @@
 //! From what a user names to where a model is.
 
 use crate::error::Error;
+use foretoken_formats::safetensors;
 use foretoken_hub::{Cache, RepoRef};
+use foretoken_model::adapter;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -22,6 +24,12 @@ pub fn is_gguf(path: &Path) -> bool {
     path.is_file() && (named || magic().unwrap_or(false))
 }
 
+/// Whether a directory holds an adapter in PEFT's form, and no model of its own.
+pub fn is_adapter(dir: &Path) -> bool {
+    let has = |name: &str| dir.join(name).is_file();
+    has(adapter::CONFIG) && !has(safetensors::MODEL) && !has(safetensors::INDEX)
+}
+
 /// The GGUF file of a directory that holds no other model.
 fn only_gguf(dir: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
@@ -30,7 +38,7 @@ fn only_gguf(dir: &Path) -> Option<PathBuf> {
     (found.next().is_none() && !dir.join("config.json").exists()).then_some(file)
 }
 
-/// Where a model is: a GGUF file, or the directory that holds `config.json`: the path itself, the newest checkpoint of a run,
+/// Where a model is: a GGUF file, or the directory that holds `config.json`, or an adapter: the path itself, the newest checkpoint of a run,
 /// or, where there is no such path, what was pulled of the repository of that name (`ORG/NAME`, `ORG/NAME@REVISION`). The
 /// network is not asked.
 ///
@@ -40,7 +48,7 @@ pub fn locate(path: &Path) -> Result<PathBuf, Error> {
     if is_gguf(path) {
         return Ok(path.to_owned());
     }
-    let is_model = |dir: &PathBuf| dir.join("config.json").is_file();
+    let is_model = |dir: &PathBuf| dir.join("config.json").is_file() || is_adapter(dir);
     let repo = path
         .to_str()
         .filter(|_| !path.exists())

@@ -13,8 +13,9 @@ use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{self, Safetensors};
-use foretoken_kernels::Buffer;
-use foretoken_model::{Model, OptimizerKind, ParamTable, StateDtype, load, registry, tensors};
+use foretoken_kernels::{Buffer, Pool};
+use foretoken_model::adapter::{self, AdapterConfig};
+use foretoken_model::{Model, OptimizerKind, ParamSpec, ParamTable, Product, StateDtype, load, registry, tensors};
 use foretoken_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -84,8 +85,49 @@ pub(crate) fn list(run: &Path) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Writes what a reader of the model needs into `dir`: config, weights, tokeniser.
-fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokenizer: &Tokenizer) -> Result<(), Error> {
+/// Writes what a reader of the model needs into `dir`: config, weights, tokeniser; or an adapter in PEFT's form, whose base
+/// stays where it is.
+fn write_model(dir: &mut DurableDir, trainer: &Trainer, tokenizer: &Tokenizer) -> Result<(), Error> {
+    let model = &*trainer.model;
+    match &trainer.origin {
+        Some(origin) => {
+            let of_base = |name: &str| trainer.adapter.is_some() && name == "config.json";
+            for (name, bytes) in origin.files.iter().filter(|(name, _)| !of_base(name)) {
+                dir.file(name, |w| w.write_all(bytes))?;
+            }
+        }
+        None => write_texts(dir, model, tokenizer)?,
+    }
+    if let (Some(learnt), Some(origin)) = (&trainer.adapter, &trainer.origin) {
+        let (base, revision) = origin.base.clone();
+        let learning = trainer.config().learning();
+        let config = AdapterConfig {
+            base: Some(base),
+            revision,
+            rank: trainer.trainable.rank(),
+            alpha: learning.alpha(),
+            use_rslora: false,
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
+            target_modules: adapter::target_modules(model, &trainer.trainable),
+        };
+        let in_out = |spec: &ParamSpec| spec.product == Some(Product::InOut);
+        let transposed = trainer.trainable.targets(model.params()).any(|(spec, _)| in_out(spec));
+        dir.file(adapter::CONFIG, |w| w.write_all(&config.to_json(transposed)))?;
+        let names = adapter::names(model, &trainer.trainable);
+        let list = adapter::tensors(&trainer.trainable, &names, &learnt.pairs);
+        dir.file(adapter::WEIGHTS, |w| safetensors::write(w, &list, &[("format", "pt")]))?;
+        return Ok(());
+    }
+    let list = tensors(model.params(), &trainer.weights);
+    dir.file("model.safetensors", |w| {
+        safetensors::write(w, &list, &[("format", "pt")])
+    })?;
+    Ok(())
+}
+
+/// Config and tokeniser of a model that began here.
+fn write_texts(dir: &mut DurableDir, model: &dyn Model, tokenizer: &Tokenizer) -> Result<(), Error> {
     let config = model.config();
     let generation = serde_json::json!({
         "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "do_sample": true,
@@ -97,10 +139,6 @@ fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokeniz
     let limit = model.dims().n_positions;
     dir.file("tokenizer_config.json", |w| {
         w.write_all(&tokenizer.tokenizer_config_json(limit))
-    })?;
-    let list = tensors(model.params(), weights);
-    dir.file("model.safetensors", |w| {
-        safetensors::write(w, &list, &[("format", "pt")])
     })?;
     Ok(())
 }
@@ -116,7 +154,7 @@ pub(crate) fn save(
     state: &TrainState,
     is_best: bool,
 ) -> Result<PathBuf, Error> {
-    let table = trainer.model.params();
+    let table = trainer.trainable.table();
     finite(trainer, state.step)?;
     let target = checkpoints_dir(run).join(name(state.step));
     durable::create_dir_all(checkpoints_dir(run))?;
@@ -131,9 +169,13 @@ pub(crate) fn save(
     }
     let plan = trainer.optimizer.plan();
     // Weights and moments, and a little.
-    durable::check_space(&target, 4 * table.count() + plan.moment_bytes() + (16 << 20))?;
+    let stored = match trainer.adapter {
+        Some(_) => table.count(),
+        None => trainer.model.params().count(),
+    };
+    durable::check_space(&target, 4 * stored + plan.moment_bytes() + (16 << 20))?;
     let mut dir = DurableDir::create(&target)?;
-    write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, tokenizer)?;
+    write_model(&mut dir, trainer, tokenizer)?;
     let moment_names: Vec<(String, String)> = table
         .specs()
         .iter()
@@ -158,22 +200,30 @@ pub(crate) fn save(
 
 /// A checkpoint with a NaN in it would be whole, and worth nothing.
 fn finite(trainer: &Trainer, step: u64) -> Result<(), Error> {
-    let table = trainer.model.params();
     let optimizer = &trainer.optimizer;
-    for spec in table.specs() {
+    let check = |finite: bool, what: &str, spec: &ParamSpec| match finite {
+        true => Ok(()),
+        false => Err(Error::Diverged {
+            tensor: format!("{what}{}", spec.name),
+            step,
+        }),
+    };
+    for spec in trainer.model.params().specs() {
+        let weights = &trainer.weights[spec.range.clone()];
+        check(weights.iter().all(|x| x.is_finite()), "", spec)?;
+    }
+    for spec in trainer.trainable.table().specs() {
         let by = if optimizer.v.has(spec) { "AdamW" } else { "Muon" };
-        let weights = trainer.weights[spec.range.clone()].iter().all(|x| x.is_finite());
         let moments = |moments: &Moments| moments.values(&spec.range).all(f32::is_finite);
-        for (finite, what) in [
-            (weights, String::new()),
-            (moments(&optimizer.m), format!("{by}'s m of ")),
-            (moments(&optimizer.v), format!("{by}'s v of ")),
-        ] {
-            if !finite {
-                let tensor = format!("{what}{}", spec.name);
-                return Err(Error::Diverged { tensor, step });
-            }
+        if let Some(adapter) = &trainer.adapter {
+            check(
+                adapter.pairs[spec.range.clone()].iter().all(|x| x.is_finite()),
+                "",
+                spec,
+            )?;
         }
+        check(moments(&optimizer.m), &format!("{by}'s m of "), spec)?;
+        check(moments(&optimizer.v), &format!("{by}'s v of "), spec)?;
     }
     Ok(())
 }
@@ -279,6 +329,10 @@ impl Checkpoint {
     /// Fails where the model in this checkpoint is of another kind or of other sizes. The vocabulary is compared once the
     /// tokeniser is known.
     pub(crate) fn same_model(&self, model: &dyn Model, tokenizer_known: bool) -> Result<(), Error> {
+        if self.path.join(adapter::CONFIG).exists() {
+            // The base is not here, and was compared by its weights.
+            return Ok(());
+        }
         let saved = registry::from_config(&json::read_bounded(self.path.join("config.json"), STATE_BYTES)?)?;
         let facts = |model: &dyn Model| {
             let dims = model.dims();
@@ -340,11 +394,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A tensor is missing or has another shape: the config changed.
-    pub fn restore(&self, trainer: &mut Trainer) -> Result<(), Error> {
-        let table = trainer.model.params();
-        // The fresh ones go first, so that there are never two.
-        trainer.weights = Buffer::zeroed(0);
-        trainer.weights = load(table, &safetensors::open_model_dir(&self.path)?)?;
+    pub fn restore(&self, trainer: &mut Trainer, pool: &Pool) -> Result<(), Error> {
+        if trainer.adapter.is_some() {
+            self.restore_pairs(trainer, pool)?;
+        } else {
+            // The fresh ones go first, so that there are never two.
+            trainer.weights = Buffer::zeroed(0);
+            trainer.weights = load(trainer.model.params(), &safetensors::open_model_dir(&self.path)?)?;
+        }
+        let table = trainer.trainable.table();
         let file = Safetensors::open(self.path.join(OPTIMIZER))?;
         read_moments(&mut trainer.optimizer.m, table, &file, "m")?;
         read_moments(&mut trainer.optimizer.v, table, &file, "v")?;
@@ -352,6 +410,24 @@ impl Checkpoint {
         trainer.step = self.state.step;
         trainer.skipped = self.state.skipped;
         trainer.skipped_in_a_row = self.state.skipped_in_a_row;
+        Ok(())
+    }
+
+    fn restore_pairs(&self, trainer: &mut Trainer, pool: &Pool) -> Result<(), Error> {
+        let config = AdapterConfig::read(&self.path)?;
+        let file = Safetensors::open(self.path.join(adapter::WEIGHTS))?;
+        let (trainable, pairs) = adapter::read(&*trainer.model, &config, &file)?;
+        if trainable != trainer.trainable {
+            return Err(Error::Changed {
+                what: "the pairs of low rank",
+                checkpoint: self.path.clone(),
+                found: adapter::target_modules(&*trainer.model, &trainer.trainable).join(", "),
+                expected: adapter::target_modules(&*trainer.model, &trainable).join(", "),
+                help: "leave --lora-rank, --lora-alpha, --lora-targets and --freeze as they were, or start a new run",
+            });
+        }
+        trainer.adapter.as_mut().expect("there are pairs").pairs = pairs;
+        trainer.merge(pool);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that decides a run: what `run.toml` holds, and how what was left out is filled in.
 
 mod derived;
+mod learning;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,20 @@ pub struct RunConfig {
     pub preset: String,
     /// What kind of model.
     pub arch: Arch,
+    /// The model to begin from, as any command takes one; it brings its sizes and its tokeniser.
+    pub init: Option<String>,
+    /// What its weights hash to.
+    pub init_weights: Option<String>,
+    /// Special tokens that are new to it.
+    pub add_tokens: Vec<String>,
+    /// Patterns of tensors that do not learn.
+    pub freeze: Vec<String>,
+    /// r of pairs of low rank that learn in the model's stead.
+    pub lora_rank: Option<usize>,
+    /// alpha of those pairs; 2 r unless given.
+    pub lora_alpha: Option<f64>,
+    /// Modules that have a pair; PEFT's choice unless given.
+    pub lora_targets: Vec<String>,
     /// L
     pub n_layer: Option<usize>,
     /// h
@@ -76,9 +91,9 @@ pub struct RunConfig {
     /// AdamW's first decay.
     pub beta1: f32,
     /// AdamW's second decay.
-    pub beta2: f32,
+    pub beta2: Option<f32>,
     /// Decoupled weight decay of matrices.
-    pub weight_decay: f32,
+    pub weight_decay: Option<f32>,
     /// Largest norm of the gradient; 0 clips nothing.
     pub grad_clip: f32,
     /// Steps between evaluations; 0 evaluates only at the end.
@@ -110,6 +125,13 @@ impl Default for RunConfig {
             tokenizer: "bpe:2048".into(),
             preset: "tiny".into(),
             arch: Arch::Gpt2,
+            init: None,
+            init_weights: None,
+            add_tokens: Vec::new(),
+            freeze: Vec::new(),
+            lora_rank: None,
+            lora_alpha: None,
+            lora_targets: Vec::new(),
             n_layer: None,
             n_head: None,
             n_kv_head: None,
@@ -129,8 +151,8 @@ impl Default for RunConfig {
             optimizer: OptimizerKind::AdamW,
             optimizer_state: StateDtype::F32,
             beta1: 0.9,
-            beta2: 0.99,
-            weight_decay: 0.1,
+            beta2: None,
+            weight_decay: None,
             grad_clip: 1.0,
             eval_every: None,
             eval_batches: 20,
@@ -181,6 +203,7 @@ impl RunConfig {
             ("eval-batches", Some(self.eval_batches)),
             ("keep", Some(self.keep)),
             ("threads", Some(self.threads)),
+            ("lora-rank", self.lora_rank),
         ];
         let counts = [
             ("steps", Some(self.steps)),
@@ -232,6 +255,9 @@ impl RunConfig {
         self.lr = self.lr.or(derived.lr);
         self.min_lr = self.min_lr.or(derived.min_lr);
         self.warmup = self.warmup.or(derived.warmup);
+        self.beta2 = self.beta2.or(derived.beta2);
+        self.weight_decay = self.weight_decay.or(derived.weight_decay);
+        self.lora_alpha = self.lora_alpha.or(derived.lora_alpha);
         self.eval_every = self.eval_every.or(derived.eval_every);
         self.sample_every = self.sample_every.or(derived.sample_every);
         self.checkpoint_every = self.checkpoint_every.or(derived.checkpoint_every);
@@ -261,7 +287,7 @@ impl RunConfig {
         )?;
         for (name, value, below) in [
             ("beta1", self.beta1, 1.0),
-            ("beta2", self.beta2, 1.0),
+            ("beta2", self.beta2.unwrap_or(0.0), 1.0),
             ("dropout", self.dropout, 1.0),
         ] {
             check(
@@ -271,7 +297,8 @@ impl RunConfig {
                 format!("at least 0 and below {below}"),
             )?;
         }
-        for (name, value) in [("weight-decay", self.weight_decay), ("grad-clip", self.grad_clip)] {
+        let weight_decay = self.weight_decay.unwrap_or(0.0);
+        for (name, value) in [("weight-decay", weight_decay), ("grad-clip", self.grad_clip)] {
             check(name, value >= 0.0 && value.is_finite(), value, "0 or more".into())?;
         }
         check(
@@ -292,6 +319,7 @@ impl RunConfig {
             "empty",
             "at least one path, or `corpus`".into(),
         )?;
+        self.check_learning()?;
         Ok(self)
     }
 
@@ -362,9 +390,9 @@ impl RunConfig {
     pub fn hyperparameters(&self) -> Hyperparameters {
         Hyperparameters {
             beta1: self.beta1,
-            beta2: self.beta2,
+            beta2: self.beta2.expect("the run is resolved"),
             eps: 1e-8,
-            weight_decay: self.weight_decay,
+            weight_decay: self.weight_decay.expect("the run is resolved"),
             grad_clip: self.grad_clip,
             seed: self.seed,
         }

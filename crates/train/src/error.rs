@@ -82,6 +82,19 @@ pub enum Error {
         /// What to do.
         help: &'static str,
     },
+    /// The model that a run began from has other weights than then.
+    #[error(
+        "the weights of {init} are others than those the run began from ({} instead of {}): restore them, or start a new run",
+        short(.found), short(.expected)
+    )]
+    OtherInit {
+        /// The model.
+        init: String,
+        /// What its weights hash to.
+        found: String,
+        /// What they did.
+        expected: String,
+    },
     /// A token file with an id past the vocabulary.
     #[error("{}: token {id} at {position} is past the vocabulary of {vocab_size}: delete the file, it is made again", .path.display())]
     TokenFile {
@@ -159,6 +172,10 @@ pub enum Error {
     /// Text and tokenisers.
     #[error(transparent)]
     Text(#[from] foretoken_text::Error),
+}
+
+fn short(sum: &str) -> &str {
+    sum.get(..8).unwrap_or(sum)
 }
 
 impl Error {

@@ -32,12 +32,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapter;
 pub mod chart;
 mod checkpoint;
 mod claim;
 mod config;
 mod error;
 mod gradients;
+mod init;
+mod learning;
 mod metrics;
 mod moments;
 mod optimizer;
@@ -52,6 +55,8 @@ pub use checkpoint::{Checkpoint, TrainState, newest};
 pub use config::{RUN_VERSION, RunConfig};
 pub use error::Error;
 pub use gradients::GradientTree;
+pub use init::{Init, TOKENIZER_OF_INIT};
+pub use learning::Learning;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};

@@ -5,7 +5,7 @@ use crate::moments::{Moments, Numbers, part};
 use foretoken_kernels::{
     AdamW, Buffer, Pool, Stream, adamw, adamw_bf16, muon, muon_momentum, muon_momentum_bf16, sum_of_squares,
 };
-use foretoken_model::{Error, OptimizerKind, OptimizerPlan, ParamTable, StateDtype};
+use foretoken_model::{Error, OptimizerKind, OptimizerPlan, ParamTable, StateDtype, Trainable};
 use std::ops::Range;
 
 /// Where the bits that round moments begin, apart from every other use of a seed.
@@ -38,6 +38,8 @@ pub struct Optimizer {
     /// Updates made.
     pub updates: u64,
     plan: OptimizerPlan,
+    /// Where the weights of each part of the table lie in the arena that is updated.
+    runs: Vec<(Range<usize>, usize)>,
     /// Of Muon.
     scratch: Buffer,
 }
@@ -57,6 +59,24 @@ impl Optimizer {
     /// # Errors
     /// The allocator refuses.
     pub fn new(table: &ParamTable, kind: OptimizerKind, dtype: StateDtype) -> Result<Self, Error> {
+        Self::with_runs(table, vec![(0..table.floats(), 0)], kind, dtype)
+    }
+
+    /// [`Optimizer::new`] over what learns of a model; [`Optimizer::step`] then takes the table of that, and the arena that is
+    /// updated: the model's, or that of the pairs.
+    ///
+    /// # Errors
+    /// The allocator refuses.
+    pub fn of(trainable: &Trainable, kind: OptimizerKind, dtype: StateDtype) -> Result<Self, Error> {
+        Self::with_runs(trainable.table(), trainable.runs().to_vec(), kind, dtype)
+    }
+
+    fn with_runs(
+        table: &ParamTable,
+        runs: Vec<(Range<usize>, usize)>,
+        kind: OptimizerKind,
+        dtype: StateDtype,
+    ) -> Result<Self, Error> {
         let plan = OptimizerPlan::new(table, kind, dtype);
         Ok(Self {
             m: Moments::zeros(plan.m.clone(), dtype)?,
@@ -67,7 +87,15 @@ impl Optimizer {
                 bytes: 4 * plan.scratch as u64,
             })?,
             plan,
+            runs,
         })
+    }
+
+    /// Where the weights of a place in the table lie.
+    fn weights_at(&self, place: usize) -> usize {
+        let run = self.runs.iter().find(|(run, _)| run.contains(&place));
+        let (run, at) = run.expect("every tensor has weights");
+        at + place - run.start
     }
 
     /// What it keeps and costs.
@@ -125,7 +153,21 @@ impl Optimizer {
                 step: self.updates,
                 grad_scale,
             };
-            self.adamw(pool, range, weights, gradient, &step, bits);
+            // Neighbours are updated together; where all learn that is everything at once.
+            for (i, run) in self.runs.clone().into_iter().enumerate() {
+                let (run, weights_at) = run;
+                let part = run.start.max(range.start)..run.end.min(range.end);
+                if part.is_empty() {
+                    continue;
+                }
+                let weights_at = weights_at + part.start - run.start;
+                let bits = Stream {
+                    purpose: bits.purpose + 4 * i as u32,
+                    ..bits
+                };
+                let weights = &mut weights[weights_at..weights_at + part.len()];
+                self.adamw(pool, part, weights, gradient, &step, bits);
+            }
         }
         Update {
             grad_norm,
@@ -142,7 +184,7 @@ impl Optimizer {
         step: &AdamW,
         bits: Stream,
     ) {
-        let (weights, gradient) = (&mut weights[range.clone()], &gradient[range.clone()]);
+        let gradient = &gradient[range.clone()];
         let (m_start, v_start) = (self.plan.m.start, self.plan.v.start);
         match (&mut self.m.numbers, &mut self.v.numbers) {
             (Numbers::F32(m), Numbers::F32(v)) => {
@@ -178,7 +220,8 @@ impl Optimizer {
         }
         for spec in table.specs() {
             if let Some(shape) = spec.muon_shape() {
-                let (weight, update) = (&mut weights[spec.range.clone()], &gradient[spec.range.clone()]);
+                let at = self.weights_at(spec.range.start);
+                let (weight, update) = (&mut weights[at..at + spec.len()], &gradient[spec.range.clone()]);
                 muon(pool, weight, update, shape, rates, &mut self.scratch);
             }
         }

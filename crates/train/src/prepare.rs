@@ -102,18 +102,23 @@ pub enum Preparing {
     },
 }
 
-/// Finds the data of a run, makes what is not in the cache yet, and maps it.
+/// Finds the data of a run, makes what is not in the cache yet, and maps it. `tokenizer` is that of the model that a run
+/// begins from; without one it is what the config says.
 ///
 /// # Errors
 /// The data cannot be read or are too short, the tokeniser cannot be made, the disk.
 pub fn prepare(
     config: &RunConfig,
+    tokenizer: Option<&Tokenizer>,
     cache: &Path,
     threads: usize,
     listen: &mut dyn FnMut(Preparing),
 ) -> Result<Prepared, Error> {
     let data = Data::find(config)?;
-    let given = given_tokenizer(&config.tokenizer)?;
+    let given = match tokenizer {
+        Some(tokenizer) => Some(tokenizer.clone()),
+        None => given_tokenizer(&config.tokenizer)?,
+    };
     let dir = cache.join(data.key(config, given.as_ref())?);
     let cached = is_whole(&dir);
     if !cached {
@@ -128,7 +133,11 @@ pub fn prepare(
         };
         write(&data, &tokenizer, &dir, threads, listen)?;
     }
-    open(&dir, config, cached)
+    let mut prepared = open(&dir, config, cached)?;
+    if let Some(tokenizer) = tokenizer {
+        prepared.tokenizer = tokenizer.clone();
+    }
+    Ok(prepared)
 }
 
 fn open(dir: &Path, config: &RunConfig, cached: bool) -> Result<Prepared, Error> {

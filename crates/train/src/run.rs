@@ -5,6 +5,7 @@ use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::claim::Claim;
 use crate::config::RunConfig;
 use crate::error::Error;
+use crate::init::Init;
 use crate::metrics::{Metrics, available_memory, resident_memory};
 use crate::prepare::{Prepared, Preparing, prepare, tokenizer_kind};
 use crate::profile::StepProfile;
@@ -91,8 +92,23 @@ impl Run {
         pool: &Pool,
         listen: &mut dyn FnMut(Preparing),
     ) -> Result<Self, Error> {
-        let config = config.resolve()?;
-        model(&config, None, pool)?;
+        Self::start_from(config, None, dir, cache, pool, listen)
+    }
+
+    /// [`Run::start`] from the model that [`RunConfig::init`] names, where it names one.
+    ///
+    /// # Errors
+    /// As [`Run::start`]; flags that contradict the model.
+    pub fn start_from(
+        config: RunConfig,
+        init: Option<Init>,
+        dir: &Path,
+        cache: &Path,
+        pool: &Pool,
+        listen: &mut dyn FnMut(Preparing),
+    ) -> Result<Self, Error> {
+        let config = resolve(config, init.as_ref())?;
+        fits(&config, init.as_ref(), pool)?;
         // No component of the path may be a file.
         if let Some(file) = dir.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir()) {
             return Err(Error::NotADirectory { path: file.into() });
@@ -109,7 +125,7 @@ impl Run {
         }
         checkpoint::tidy(dir)?;
         save_stdin(&config, dir)?;
-        let (data, trainer) = build(&config, dir, cache, pool, listen)?;
+        let (data, trainer) = build(&config, init, dir, cache, pool, listen)?;
         durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;
         claim.keep();
         Self::assemble(dir, claim, data, trainer, None, pool)
@@ -127,8 +143,25 @@ impl Run {
         pool: &Pool,
         listen: &mut dyn FnMut(Preparing),
     ) -> Result<Self, Error> {
+        Self::resume_from(dir, config, None, cache, pool, listen)
+    }
+
+    /// [`Run::resume`] of a run that began from a model: `init` is that model again, or, where it learns as a whole, its
+    /// newest checkpoint with the fingerprint of the run.
+    ///
+    /// # Errors
+    /// As [`Run::resume`]; another model than the run began from.
+    pub fn resume_from(
+        dir: &Path,
+        config: RunConfig,
+        init: Option<Init>,
+        cache: &Path,
+        pool: &Pool,
+        listen: &mut dyn FnMut(Preparing),
+    ) -> Result<Self, Error> {
         let saved = Self::config(dir)?;
-        let config = config.resolve()?;
+        config.same_learning(&saved, dir)?;
+        let config = resolve(config, init.as_ref())?;
         let claim = Claim::take(dir)?;
         checkpoint::tidy(dir)?;
         let checkpoint = match checkpoint::newest(dir) {
@@ -147,16 +180,18 @@ impl Run {
                 format!("at least the {done} that are done"),
             ));
         }
-        let model = model(&config, None, pool)?;
+        let model = fits(&config, init.as_ref(), pool)?;
         if let Some(checkpoint) = &checkpoint {
-            checkpoint.same_model(&*model, false)?;
+            if let Some(model) = model {
+                checkpoint.same_model(&*model, false)?;
+            }
             checkpoint.same_optimizer(&config)?;
         }
-        let (data, mut trainer) = build(&config, dir, cache, pool, listen)?;
+        let (data, mut trainer) = build(&config, init, dir, cache, pool, listen)?;
         if let Some(checkpoint) = &checkpoint {
             same_data(checkpoint, &data, &config, &saved)?;
             checkpoint.same_model(&*trainer.model, true)?;
-            checkpoint.restore(&mut trainer)?;
+            checkpoint.restore(&mut trainer, pool)?;
             checkpoint.point(dir)?;
         }
         if config != saved {
@@ -483,8 +518,16 @@ impl Clock {
 fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Result<Box<dyn Model>, Error> {
     let (vocab_size, eos) = tokenizer.map_or((1, 0), |tokenizer| (tokenizer.vocab_size(), tokenizer.eos_id()));
     let model: Box<dyn Model> = config.model(vocab_size, eos)?;
+    check_memory(config, &*model, pool, 0)?;
+    Ok(model)
+}
+
+/// Fails where there is no memory for a run; `taken` bytes of what it needs are taken already.
+fn check_memory(config: &RunConfig, model: &dyn Model, pool: &Pool, taken: u64) -> Result<(), Error> {
     let options = config.size_options(pool.threads());
-    let needed = sizes::report(&*model, config.b(), config.t(), &options)?.training.bytes;
+    let trainable = config.learning().of(model)?;
+    let report = sizes::report_of(model, &trainable, config.b(), config.t(), &options)?;
+    let needed = report.training.bytes.saturating_sub(taken);
     if let Some(available) = available_memory().filter(|&available| available < needed) {
         let human = foretoken_model::human_bytes;
         return Err(Error::Memory {
@@ -494,11 +537,35 @@ fn model(config: &RunConfig, tokenizer: Option<&Tokenizer>, pool: &Pool) -> Resu
                    --optimizer-state bf16 halves the moments; `foretoken size --memory` tells what fits",
         });
     }
-    Ok(model)
+    Ok(())
+}
+
+/// The config with everything filled in: from the model that the run begins from, where it does.
+fn resolve(config: RunConfig, init: Option<&Init>) -> Result<RunConfig, Error> {
+    match (init, &config.init) {
+        (Some(init), _) => init.adopt(config)?.resolve(),
+        (None, None) => config.resolve(),
+        (None, Some(path)) => {
+            let expected = "a model that is handed over with the config (`foretoken::init` opens it)".into();
+            Err(Error::value("init", path, expected))
+        }
+    }
+}
+
+/// Whether there is memory for a run, before its data are read; the model that it makes, where it begins from none.
+fn fits(config: &RunConfig, init: Option<&Init>, pool: &Pool) -> Result<Option<Box<dyn Model>>, Error> {
+    match init {
+        Some(init) => {
+            check_memory(config, &*init.model, pool, 4 * init.weights.len() as u64)?;
+            Ok(None)
+        }
+        None => model(config, None, pool).map(Some),
+    }
 }
 
 fn build(
     config: &RunConfig,
+    init: Option<Init>,
     dir: &Path,
     cache: &Path,
     pool: &Pool,
@@ -510,9 +577,12 @@ fn build(
             *name = dir.join(STDIN).display().to_string();
         }
     }
-    let data = prepare(&found, cache, pool.threads(), listen)?;
-    let model = model(config, Some(&data.tokenizer), pool)?;
-    let trainer = Trainer::new(config.clone(), model)?;
+    let tokenizer = init.as_ref().map(|init| &init.tokenizer);
+    let data = prepare(&found, tokenizer, cache, pool.threads(), listen)?;
+    let trainer = match init {
+        Some(init) => Trainer::from_init(config.clone(), init)?,
+        None => Trainer::new(config.clone(), model(config, Some(&data.tokenizer), pool)?)?,
+    };
     Ok((data, trainer))
 }
 

@@ -1,12 +1,14 @@
 //! The state of a run, and one step of it.
 
+use crate::adapter::Adapter;
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::gradients::GradientTree;
+use crate::init::Init;
 use crate::optimizer::{Optimizer, Update};
 use crate::tokens::{Tokens, Window};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Batch, DropoutSeed, Lanes, Model, Pass, init};
+use foretoken_model::{Batch, DropoutSeed, Lanes, Model, Pass, Trainable, init};
 
 /// What changes while a model trains. Everything else is the [`RunConfig`] and the data.
 #[derive(Debug)]
@@ -23,7 +25,14 @@ pub struct Trainer {
     pub skipped: u64,
     /// Of those, the last in a row.
     pub skipped_in_a_row: u64,
+    pub(crate) trainable: Trainable,
+    /// Pairs of low rank, where they learn instead; `weights` are then merged with them.
+    pub(crate) adapter: Option<Adapter>,
+    /// Where the model came from, if it did not begin here.
+    pub(crate) origin: Option<Origin>,
     config: RunConfig,
+    /// Flops of a micro-batch.
+    flops: f64,
     gradients: GradientTree,
     lanes: Lanes,
     window: Window,
@@ -41,21 +50,61 @@ pub struct StepOutcome {
     pub update: Update,
 }
 
+/// What a checkpoint says of the model that a run began from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// Files beside the weights: names and contents.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// The model as an adapter names its base, and its revision.
+    pub(crate) base: (String, Option<String>),
+}
+
 impl Trainer {
     /// A fresh model of a resolved run.
     ///
     /// # Errors
-    /// The allocator refuses.
+    /// What is to learn is not there; the allocator refuses.
     pub fn new(config: RunConfig, model: Box<dyn Model>) -> Result<Self, Error> {
-        let table = model.params();
-        let weights = init(table, config.seed)?;
-        let optimizer = Optimizer::new(table, config.optimizer, config.optimizer_state)?;
-        let lanes = Lanes::new(&*model, config.b(), config.t(), Pass::Train(config.recompute))?;
-        let gradients = GradientTree::new(table, config.grad_accum * lanes.count())?;
-        let losses = vec![0.0; config.b() * config.t()];
+        let weights = init(model.params(), config.seed)?;
+        Self::assemble(config, model, weights, None)
+    }
+
+    /// The model that a resolved run begins from.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn from_init(config: RunConfig, init: Init) -> Result<Self, Error> {
+        let origin = Origin {
+            files: init.files,
+            base: (init.base, init.revision),
+        };
+        Self::assemble(config, init.model, init.weights, Some(origin))
+    }
+
+    fn assemble(
+        config: RunConfig,
+        model: Box<dyn Model>,
+        weights: Buffer,
+        origin: Option<Origin>,
+    ) -> Result<Self, Error> {
+        let trainable = config.learning().of(&*model)?;
+        let (b, t) = (config.b(), config.t());
+        let optimizer = Optimizer::of(&trainable, config.optimizer, config.optimizer_state)?;
+        let lanes = Lanes::with_rank(&*model, b, t, Pass::Train(config.recompute), trainable.rank())?;
+        let gradients = GradientTree::new(trainable.table(), config.grad_accum * lanes.count())?;
+        let adapter = match trainable.is_low_rank() {
+            true => Some(Adapter::new(&trainable, model.params(), &weights, config.seed)?),
+            false => None,
+        };
+        let losses = vec![0.0; b * t];
+        let flops = trainable.training_flops(&*model, b, t, config.recompute);
         Ok(Self {
             model,
             weights,
+            trainable,
+            adapter,
+            origin,
+            flops,
             optimizer,
             step: 0,
             skipped: 0,
@@ -91,21 +140,31 @@ impl Trainer {
                 micro_batch: index,
             });
             let (model, weights, lanes, losses) = (&*self.model, &self.weights, &mut self.lanes, &mut self.losses);
+            let pairs: &[f32] = self.adapter.as_ref().map_or(&[], |adapter| &adapter.pairs);
+            let learns = (&self.trainable, pairs);
             self.gradients.add(pool, lanes.count(), |gradients| {
                 let scale = (1.0 / count) as f32;
                 let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
-                lanes.losses_and_gradients(pool, model, weights, gradients, &batch, scale, dropout, losses);
+                lanes
+                    .losses_and_some_gradients(pool, model, weights, gradients, learns, &batch, scale, dropout, losses);
             });
             total += sum(&self.losses);
         }
         let lr = self.config.learning_rate().at(self.step);
-        let (model, weights, optimizer) = (&self.model, &mut self.weights, &mut self.optimizer);
+        let (table, optimizer) = (self.trainable.table(), &mut self.optimizer);
+        let updated: &mut [f32] = match &mut self.adapter {
+            Some(adapter) => &mut adapter.pairs,
+            None => &mut self.weights,
+        };
         let options = self.config.hyperparameters();
         let mut update = None;
         self.gradients.finish(pool, |gradient| {
-            update = Some(optimizer.step(pool, model.params(), weights, gradient, lr, &options));
+            update = Some(optimizer.step(pool, table, updated, gradient, lr, &options));
         });
         let update = update.expect("finish calls its argument");
+        if update.applied {
+            self.merge(pool);
+        }
         self.step += 1;
         if update.applied {
             self.skipped_in_a_row = 0;
@@ -145,8 +204,19 @@ impl Trainer {
 
     /// Multiplications and additions of a step: forward and backward of every micro-batch, and Muon's orthogonalisation.
     pub fn step_flops(&self) -> f64 {
-        let micro_batch = self.model.training_flops(self.config.b(), self.config.t());
-        micro_batch * self.config.grad_accum as f64 + self.optimizer.plan().flops
+        self.flops * self.config.grad_accum as f64 + self.optimizer.plan().flops
+    }
+
+    /// What of the model learns.
+    pub fn trainable(&self) -> &Trainable {
+        &self.trainable
+    }
+
+    /// Puts pairs of low rank into the weights, where some learn.
+    pub(crate) fn merge(&mut self, pool: &Pool) {
+        if let Some(adapter) = &mut self.adapter {
+            adapter.merge(pool, &self.trainable, self.model.params(), &mut self.weights);
+        }
     }
 
     /// The resolved run.

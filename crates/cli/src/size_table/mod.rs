@@ -133,11 +133,28 @@ pub(crate) fn part_name(part: Part) -> &'static str {
     }
 }
 
+/// How many numbers training updates, where it is not all of the model's.
+fn learns(report: &Report) -> String {
+    match (report.learns, report.parameters.count) {
+        (learns, count) if learns == count => String::new(),
+        (learns, count) => format!(
+            "; {} learn ({:.2}%)",
+            grouped(learns),
+            100.0 * learns as f64 / count as f64
+        ),
+    }
+}
+
 fn parameters(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let parameters = &report.parameters;
     page.heading(
         "PARAMETERS",
-        &format!("{}: {} in f32", grouped(parameters.count), bytes(parameters.bytes)),
+        &format!(
+            "{}: {} in f32{}",
+            grouped(parameters.count),
+            bytes(parameters.bytes),
+            learns(report)
+        ),
     )?;
     let rows = parameters.parts.iter().map(|part| {
         let last = match part.tied {

@@ -1,5 +1,6 @@
 //! The flags of a run: each is a field of `run.toml` with `-` for `_`.
 
+use super::init::Begin;
 use crate::optimizer::{Optimizer, OptimizerState};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -68,7 +69,11 @@ pub(super) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     dropout: Option<f32>,
 
-    /// T of training, up to n_positions [n_positions]
+    #[command(flatten)]
+    #[serde(flatten)]
+    begin: Begin,
+
+    /// T of training, up to n_positions [n_positions; with --init at most 512]
     #[arg(long, value_name = "T", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seq_len: Option<usize>,
@@ -88,7 +93,8 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
-    /// Peak of the learning rate [by width: 2e-3 below 192, 1e-3 below 512, 6e-4 below 1024, …]
+    /// Peak of the learning rate [by width: 2e-3 below 192, 1e-3 below 512, 6e-4 below 1024, …;
+    /// with --init 5e-5, of LoRA 2e-4]
     #[arg(long, value_name = "X", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
@@ -116,11 +122,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "X", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     beta1: Option<f32>,
-    /// AdamW's second decay [0.99]
+    /// AdamW's second decay [0.99; with --init 0.999]
     #[arg(long, value_name = "X", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     beta2: Option<f32>,
-    /// Decoupled weight decay of matrices [0.1]
+    /// Decoupled weight decay of matrices [0.1; with --init 0.01, of LoRA 0]
     #[arg(long, value_name = "X", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f32>,
@@ -223,6 +229,7 @@ impl From<Recompute> for foretoken::model::Recompute {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::init::Learns;
     use foretoken::train::RunConfig;
 
     /// Every field of a run has its flag, and the other way round.
@@ -236,6 +243,16 @@ mod tests {
             tokenizer: Some("char".into()),
             preset: Some("mini".into()),
             arch: Some(Arch::Llama),
+            begin: Begin {
+                init: Some("m".into()),
+                add_tokens: Some(vec!["<|a|>".into()]),
+                learns: Learns {
+                    freeze: Some(vec!["*wte*".into()]),
+                    lora_rank: Some(4),
+                    lora_alpha: Some(8.0),
+                    lora_targets: Some(vec!["c_attn".into()]),
+                },
+            },
             n_layer: Some(1),
             n_head: Some(1),
             n_kv_head: Some(1),
@@ -270,7 +287,7 @@ mod tests {
         let table = toml::Table::try_from(&all).unwrap();
         let run = RunConfig::default().overlay(table.clone()).unwrap();
         let mut fields: Vec<String> = toml::Table::try_from(&run).unwrap().keys().cloned().collect();
-        fields.retain(|field| field != "version");
+        fields.retain(|field| field != "version" && field != "init_weights");
         let mut flags: Vec<String> = table.keys().cloned().collect();
         fields.sort();
         flags.sort();

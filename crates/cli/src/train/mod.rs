@@ -2,6 +2,8 @@
 
 mod flags;
 pub(crate) use flags::Recompute;
+mod init;
+pub(crate) use init::Learns;
 mod progress;
 mod report;
 
@@ -58,6 +60,7 @@ Examples:
   foretoken train --data qa.csv --text-field Q,A --tokenizer bpe:4096 --out runs/qa
   foretoken train --optimizer muon --grad-accum 16        large steps, with Muon for the hidden matrices
   foretoken train --resume --out runs/qa --steps 4000     go on, with more steps
+  foretoken train --init openai-community/gpt2 --data qa.csv --text-field Q,A --lora-rank 8    an adapter for a model
   foretoken train --preset nano --steps 50 --profile      where the time of a step goes
 
 The values in brackets are the defaults. SIGINT and SIGTERM finish the step, save, and exit with 0;
@@ -140,14 +143,18 @@ impl Train {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?;
                 // What was derived there is derived anew, from what the flags change.
-                RunConfig::from_toml(&text, &path.display().to_string())?.repeat(flags)?
+                let config = RunConfig::from_toml(&text, &path.display().to_string())?;
+                init::check(&config, &flags)?;
+                config.repeat(flags)?
             }
         };
         let pool = pool(Some(config.threads))?;
         loop {
-            let dir = self.out.clone().unwrap_or_else(|| next_run(&config.preset));
+            let dir = self.out.clone().unwrap_or_else(|| next_run(&init::name(&config)));
+            progress.open(config.init.as_deref());
+            let model = foretoken::init(&config)?;
             let mut prepare = |preparing| progress.prepare(preparing);
-            match Run::start(config.clone(), &dir, &cache(), &pool, &mut prepare) {
+            match Run::start_from(config.clone(), model, &dir, &cache(), &pool, &mut prepare) {
                 // Another process took the name meanwhile: the next one is free.
                 Err(Error::RunExists { .. } | Error::InUse { .. }) if self.out.is_none() => {}
                 run => return Ok((run?, pool)),
@@ -161,9 +168,13 @@ impl Train {
             None => foretoken::last_run(Path::new(RUNS))
                 .with_context(|| format!("there is no run in {RUNS} to resume: name one with --out, or start one"))?,
         };
-        let config = Run::config(&dir)?.overlay(flags)?;
+        let saved = Run::config(&dir)?;
+        init::check(&saved, &flags)?;
+        let config = saved.overlay(flags)?;
         let pool = pool(Some(config.threads))?;
-        let run = Run::resume(&dir, config, &cache(), &pool, &mut |preparing| {
+        progress.open(config.init.as_deref());
+        let model = foretoken::init_to_resume(&config, &dir)?;
+        let run = Run::resume_from(&dir, config, model, &cache(), &pool, &mut |preparing| {
             progress.prepare(preparing)
         })?;
         for reason in run.resumed.iter().flat_map(|checkpoint| &checkpoint.damaged) {
@@ -173,8 +184,8 @@ impl Train {
     }
 }
 
-/// The first free `runs/NNN-PRESET`.
-fn next_run(preset: &str) -> PathBuf {
+/// The first free `runs/NNN-NAME`.
+fn next_run(name: &str) -> PathBuf {
     let number = |name: &str| name.split_once('-').and_then(|(number, _)| number.parse::<u32>().ok());
     let taken = std::fs::read_dir(RUNS)
         .into_iter()
@@ -183,7 +194,7 @@ fn next_run(preset: &str) -> PathBuf {
         .filter_map(|entry| number(entry.file_name().to_str()?))
         .max()
         .unwrap_or(0);
-    Path::new(RUNS).join(format!("{:03}-{preset}", taken + 1))
+    Path::new(RUNS).join(format!("{:03}-{name}", taken + 1))
 }
 
 /// A flag that the first SIGINT or SIGTERM raises; the second leaves at once, with nothing half-written in place.

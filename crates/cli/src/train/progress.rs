@@ -77,6 +77,13 @@ impl Progress {
             .suspend(|| say_error(&format!("{} {message}", paint_warning("warning:"))));
     }
 
+    /// A large model takes its time, and a quantised one longer.
+    pub(super) fn open(&self, init: Option<&str>) {
+        if let Some(init) = init {
+            self.bar.set_message(format!("opening {init}"));
+        }
+    }
+
     pub(super) fn prepare(&self, preparing: Preparing) {
         let (what, bytes) = match preparing {
             Preparing::Tokenizer { bytes } => ("reading text for the tokenizer", bytes),

@@ -21,8 +21,9 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
     }
     data(run, config, &mut line);
     model(run, config, pool, &mut line);
+    super::init::lines(run, &mut line);
     let (t, positions) = (config.t(), run.trainer.model.dims().n_positions);
-    if t < positions {
+    if t < positions && config.init.is_none() {
         let text = "--seq-len is below n_positions: positions from T on stay untrained, and text past them is noise";
         line(
             "note",
@@ -127,7 +128,8 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
         ),
     );
     let options = config.size_options(pool.threads());
-    let Ok(report) = sizes::report(&**model, config.b(), config.t(), &options) else {
+    let trainable = run.trainer.trainable();
+    let Ok(report) = sizes::report_of(&**model, trainable, config.b(), config.t(), &options) else {
         return;
     };
     let parts = report.parameters.parts.iter().filter(|part| part.count > 0);
@@ -157,7 +159,7 @@ fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str,
     if config.optimizer == OptimizerKind::Muon {
         line(
             "optimizer",
-            muon(&report.flops, model.params().hidden().len(), config.tokens_a_step()),
+            muon(&report.flops, trainable.table().hidden().len(), config.tokens_a_step()),
         );
     }
 }
@@ -216,8 +218,11 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
     let seconds = crate::terminal::duration(last.time_s);
     out += &format!("{} tokens in {seconds}{memory}\n\n", grouped(last.tokens));
     let dir = run.dir.display();
-    out +=
-        &format!("  {dir}/loss.svg       the picture\n  {dir}/latest         the model, as `transformers` opens it\n");
+    let what = match config.lora_rank {
+        Some(_) => super::init::adapter_hint(&run.dir),
+        None => "the model, as `transformers` opens it".into(),
+    };
+    out += &format!("  {dir}/loss.svg       the picture\n  {dir}/latest         {what}\n");
     if run.best().is_some_and(|(_, step)| step != run.step()) {
         out += &format!("  {dir}/best           the model with the lowest validation loss\n");
     }
@@ -225,6 +230,9 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
     out += &format!("  foretoken generate --model {dir} \"{}\"\n", prompt_for(config));
     out += &going_on(config, outcome, &dir.to_string());
     out += &format!("  foretoken size --model {dir}\n");
+    if config.lora_rank.is_some() {
+        out += &format!("  foretoken convert {dir} merged\n");
+    }
     Ok(out)
 }
 

@@ -10,6 +10,7 @@ mod convert;
 mod disk_full;
 mod eval;
 mod fallback;
+mod fine_tune;
 mod generate;
 mod memory;
 mod pull;

@@ -1,8 +1,8 @@
 //! Writing a GGUF file.
 
-use super::source::{Files, Source, Stored};
 use super::{ConvertOptions, ConvertedTensor, Kept, OnProgress, Told, encode};
 use crate::error::Error;
+use crate::source::{Files, Source, Stored};
 use foretoken_formats::dtype::Dtype;
 use foretoken_formats::durable;
 use foretoken_formats::gguf::{Gguf, TensorView, Writer};
@@ -24,8 +24,8 @@ pub(super) fn write(
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Vec<ConvertedTensor>, Error> {
     match &source.files {
-        Files::Gguf(file) => rewrite(source, file, to, options.dtype, on_progress),
-        Files::Hf(_) => compose(source, to, options.dtype, on_progress),
+        Files::Gguf(file) if !source.is_adapter() => rewrite(source, file, to, options.dtype, on_progress),
+        _ => compose(source, to, options.dtype, on_progress),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Writing a directory in Hugging Face's layout.
 
-use super::source::{Files, Source, Stored};
 use super::{ConvertOptions, ConvertedTensor, OnProgress, Told, encode};
 use crate::error::Error;
 use crate::gpt::read_config;
+use crate::source::{Files, Source, Stored};
 use foretoken_formats::dtype::Dtype;
 use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
@@ -59,7 +59,9 @@ pub(super) fn write(
     };
     let config = config(source, &tensors)?;
     dir.file("config.json", |w| w.write_all(&pretty(&config)))?;
-    write_texts(source, &mut dir, &config)?;
+    for (name, bytes) in texts(source, &config)? {
+        dir.file(&name, |w| w.write_all(&bytes))?;
+    }
     let mut told = Told::new(&tensors, on_progress);
     dir.file(safetensors::MODEL, |w| {
         safetensors::write_streamed(w, &described, &[], |index, w| {
@@ -90,7 +92,7 @@ fn described(tensor: &ConvertedTensor) -> Described<'_> {
 /// The source's own config, or the model's, with the type that most of the numbers have.
 fn config(source: &Source, tensors: &[ConvertedTensor]) -> Result<Value, Error> {
     let mut config = match source.files {
-        Files::Hf(_) => read_config(&source.path)?,
+        Files::Hf(_) => read_config(&source.base)?,
         Files::Gguf(_) => source.model.config(),
     };
     let elements = |dtype| -> u64 {
@@ -115,26 +117,26 @@ fn config(source: &Source, tensors: &[ConvertedTensor]) -> Result<Value, Error> 
 }
 
 /// Tokeniser and what generation needs: copied from a directory, made of a GGUF file.
-fn write_texts(source: &Source, dir: &mut DurableDir, config: &Value) -> Result<(), Error> {
-    if let Files::Hf(_) = source.files {
+pub(crate) fn texts(source: &Source, config: &Value) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut files = Vec::new();
+    if source.texts.is_dir() {
         for name in COPIED {
-            let path = source.path.join(name);
+            let path = source.texts.join(name);
             if path.exists() {
-                let bytes = json::read_bytes(&path, LARGEST_FILE)?;
-                dir.file(name, |w| w.write_all(&bytes))?;
+                files.push((name.to_owned(), json::read_bytes(&path, LARGEST_FILE)?));
             }
         }
-        return Ok(());
+        return Ok(files);
     }
     let (bos, eos) = (&config["bos_token_id"], &config["eos_token_id"]);
     let generation = json!({"bos_token_id": bos, "eos_token_id": eos, "do_sample": true});
-    dir.file("generation_config.json", |w| w.write_all(&pretty(&generation)))?;
+    files.push(("generation_config.json".into(), pretty(&generation)));
     if let Some(tokenizer) = &source.tokenizer {
         let tokenizer_config = tokenizer_config(source, tokenizer, bos);
-        dir.file("tokenizer.json", |w| w.write_all(&tokenizer.to_json()))?;
-        dir.file("tokenizer_config.json", |w| w.write_all(&pretty(&tokenizer_config)))?;
+        files.push(("tokenizer.json".into(), tokenizer.to_json()));
+        files.push(("tokenizer_config.json".into(), pretty(&tokenizer_config)));
     }
-    Ok(())
+    Ok(files)
 }
 
 /// `tokenizer_config.json` with the token that begins a text, and the template of a chat.
@@ -153,7 +155,7 @@ fn tokenizer_config(source: &Source, tokenizer: &Tokenizer, bos: &Value) -> Valu
     config
 }
 
-fn pretty(value: &Value) -> Vec<u8> {
+pub(crate) fn pretty(value: &Value) -> Vec<u8> {
     let mut json = serde_json::to_vec_pretty(value).expect("plain values");
     json.push(b'\n');
     json

@@ -1,16 +1,15 @@
-//! From one form of a model to another: a run, a checkpoint, a directory in Hugging Face's layout or a GGUF file becomes
-//! such a directory or a GGUF file.
+//! From one form of a model to another: a run, a checkpoint, a directory in Hugging Face's layout, an adapter with its base or
+//! a GGUF file becomes such a directory or a GGUF file.
 //!
 //! What is stored keeps its type where the target can hold it, and is then copied byte for byte. Tensors go through one by
 //! one: no more than one of them is in memory, beside the mapped files.
 
 mod gguf;
-mod hf;
-mod source;
+pub(crate) mod hf;
 
 use crate::error::Error;
+use crate::source::Source;
 use foretoken_formats::dtype::Dtype;
-use source::Source;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +146,9 @@ pub fn convert(
         return Err(Error::ReadOnlyDtype { dtype });
     }
     let source = Source::open(from)?;
-    check_target(&source.path, to, options.force)?;
+    for from in [&source.path, &source.base] {
+        check_target(from, to, options.force)?;
+    }
     let is_file = to.extension().is_some_and(|name| name.eq_ignore_ascii_case("gguf"));
     let tensors = match is_file {
         true => gguf::write(&source, to, options, on_progress)?,

@@ -49,6 +49,33 @@ impl Tokenizer {
         }
     }
 
+    /// This tokeniser with more special tokens, their ids after all others.
+    ///
+    /// # Errors
+    /// A name that is empty, or that is a token already; more than a tokeniser has.
+    ///
+    /// ```
+    /// use foretoken_text::Tokenizer;
+    /// let tokenizer = Tokenizer::byte().with_special(&["<|user|>"])?;
+    /// assert_eq!(tokenizer.encode_with_special("<|user|>A"), [257, 65]);
+    /// assert_eq!(tokenizer.eos_id(), 256);
+    /// # Ok::<(), foretoken_text::Error>(())
+    /// ```
+    pub fn with_special(&self, names: &[&str]) -> Result<Tokenizer, Error> {
+        if names.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut parts = self.parts();
+        for &name in names {
+            if parts.tokens.iter().any(|token| token == name) {
+                return invalid(format!("the new token {name} is a token already"));
+            }
+            parts.special.push(parts.tokens.len() as u32);
+            parts.tokens.push(name.into());
+        }
+        Tokenizer::from_parts(&parts)
+    }
+
     /// The tokeniser of these parts.
     ///
     /// # Errors

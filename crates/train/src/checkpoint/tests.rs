@@ -32,7 +32,7 @@ fn what_is_there_stays_only_where_it_is_what_would_be_written() {
     let weight = run.trainer.weights[0] + 1.0;
     run.trainer.weights[0] = weight;
     assert!(!kept(&state, &run));
-    newest(&dir).unwrap().restore(&mut run.trainer).unwrap();
+    newest(&dir).unwrap().restore(&mut run.trainer, &pool).unwrap();
     assert_eq!(run.trainer.weights[0], weight);
     // The same, but damaged.
     std::fs::write(path.join("config.json"), "{}").unwrap();

@@ -7,8 +7,11 @@ use foretoken_model::registry::Preset;
 /// Tokens that a step looks at unless told otherwise; the batch follows from it.
 const TOKENS_A_STEP: usize = 2048;
 
+/// Tokens of a sequence of fine-tuning, at most, unless told otherwise.
+const FINE_TUNING_SEQ_LEN: usize = 512;
+
 /// The fields that [`RunConfig::resolve`] derives; the first [`OF_PRESET`] follow from the preset.
-const DERIVED: [&str; 12] = [
+const DERIVED: [&str; 15] = [
     "n_layer",
     "n_head",
     "n_embd",
@@ -18,6 +21,9 @@ const DERIVED: [&str; 12] = [
     "lr",
     "min_lr",
     "warmup",
+    "beta2",
+    "weight_decay",
+    "lora_alpha",
     "eval_every",
     "sample_every",
     "checkpoint_every",
@@ -56,6 +62,15 @@ impl RunConfig {
         self.fits_toml()?;
         let table = |run: &Self| toml::Table::try_from(run).expect("plain fields");
         let mut chosen = table(self);
+        // Another model brings its own sizes, and the checks of its own weights.
+        if flags.contains_key("init") {
+            for field in ["init_weights", "n_kv_head", "vocab_size", "tokenizer", "arch"]
+                .iter()
+                .chain(&DERIVED[..4])
+            {
+                chosen.remove(*field);
+            }
+        }
         // A preset that is unknown led to nothing.
         if let Some(preset) = Preset::find(&self.preset) {
             let derived = table(&self.derived(preset));
@@ -71,19 +86,32 @@ impl RunConfig {
     /// Every field of [`DERIVED`] as the preset and the other fields, as they are, lead to it.
     pub(super) fn derived(&self, preset: &Preset) -> Self {
         let n_positions = self.n_positions.unwrap_or(preset.n_positions);
-        let t = self.seq_len.unwrap_or(n_positions);
-        let lr = default_lr(self.n_embd.unwrap_or(preset.n_embd));
+        let seq_len = match self.init {
+            // A model that sees far need not be trained as far.
+            Some(_) => n_positions.min(FINE_TUNING_SEQ_LEN),
+            None => n_positions,
+        };
+        let t = self.seq_len.unwrap_or(seq_len);
+        // Fine-tuning takes small steps of what has been learnt, and pairs of low rank larger ones, as their authors have it.
+        let (lr, beta2, weight_decay) = match (&self.init, self.lora_rank) {
+            (None, _) => (default_lr(self.n_embd.unwrap_or(preset.n_embd)), 0.99, 0.1),
+            (Some(_), None) => (5e-5, 0.999, 0.01),
+            (Some(_), Some(_)) => (2e-4, 0.999, 0.0),
+        };
         let every = (self.steps / 10).max(1);
         Self {
             n_layer: Some(preset.n_layer),
             n_head: Some(preset.n_head),
             n_embd: Some(preset.n_embd),
             n_positions: Some(preset.n_positions),
-            seq_len: Some(n_positions),
+            seq_len: Some(seq_len),
             batch_size: Some((TOKENS_A_STEP / t.max(1)).max(1)),
             lr: Some(lr),
             min_lr: Some(self.lr.unwrap_or(lr) / 10.0),
             warmup: Some((self.steps / 20).min(2000)),
+            beta2: Some(beta2),
+            weight_decay: Some(weight_decay),
+            lora_alpha: self.lora_rank.map(|rank| 2.0 * rank as f64),
             eval_every: Some(every),
             sample_every: Some(every),
             checkpoint_every: Some(every),
