@@ -9,13 +9,14 @@
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::moments::Moments;
+use crate::prepare::Prepared;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{self, Safetensors};
 use foretoken_kernels::Buffer;
 use foretoken_model::{Model, OptimizerKind, ParamTable, StateDtype, load, registry, tensors};
-use foretoken_text::Tokenizer;
+use foretoken_text::ChatTemplate;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,8 @@ pub(crate) fn list(run: &Path) -> Vec<(u64, PathBuf)> {
 }
 
 /// Writes what a reader of the model needs into `dir`: config, weights, tokeniser.
-fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokenizer: &Tokenizer) -> Result<(), Error> {
+fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], data: &Prepared) -> Result<(), Error> {
+    let tokenizer = &data.tokenizer;
     let config = model.config();
     let generation = serde_json::json!({
         "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "do_sample": true,
@@ -95,8 +97,9 @@ fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokeniz
     dir.file("generation_config.json", |w| w.write_all(&pretty(&generation)))?;
     dir.file("tokenizer.json", |w| w.write_all(&tokenizer.to_json()))?;
     let limit = model.dims().n_positions;
+    let template = data.template.as_ref().map(ChatTemplate::source);
     dir.file("tokenizer_config.json", |w| {
-        w.write_all(&tokenizer.tokenizer_config_json(limit))
+        w.write_all(&tokenizer.tokenizer_config_json(limit, template))
     })?;
     let list = tensors(model.params(), weights);
     dir.file("model.safetensors", |w| {
@@ -112,7 +115,7 @@ fn write_model(dir: &mut DurableDir, model: &dyn Model, weights: &[f32], tokeniz
 pub(crate) fn save(
     run: &Path,
     trainer: &Trainer,
-    tokenizer: &Tokenizer,
+    data: &Prepared,
     state: &TrainState,
     is_best: bool,
 ) -> Result<PathBuf, Error> {
@@ -133,7 +136,7 @@ pub(crate) fn save(
     // Weights and moments, and a little.
     durable::check_space(&target, 4 * table.count() + plan.moment_bytes() + (16 << 20))?;
     let mut dir = DurableDir::create(&target)?;
-    write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, tokenizer)?;
+    write_model(&mut dir, trainer.model.as_ref(), &trainer.weights, data)?;
     let moment_names: Vec<(String, String)> = table
         .specs()
         .iter()

@@ -37,6 +37,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod error;
+mod examples;
 mod gradients;
 mod metrics;
 mod moments;
@@ -51,13 +52,16 @@ mod trainer;
 pub use checkpoint::{Checkpoint, TrainState, newest};
 pub use config::{RUN_VERSION, RunConfig};
 pub use error::Error;
+pub use examples::{Examples, LossOn, Packed, PackingReport};
 pub use gradients::GradientTree;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};
-pub use prepare::{DataSummary, Prepared, Preparing, corpus_stories, prepare, tokenizer_kind, validation_stories};
+pub use prepare::{
+    DataSummary, Prepared, Preparing, corpus_stories, held_out, prepare, tokenizer_kind, validation_stories,
+};
 pub use profile::{ProfileRow, StepProfile};
 pub use run::{Event, Outcome, Run};
 pub use schedule::{LearningRate, Schedule};
-pub use tokens::{Tokens, Window};
+pub use tokens::{Data, Tokens, Window};
 pub use trainer::{StepOutcome, Trainer};

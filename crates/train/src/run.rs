@@ -12,7 +12,7 @@ use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::{ISA_VARIABLE, Isa, Pool, peak_flops};
 use foretoken_model::{Model, sizes};
-use foretoken_text::Tokenizer;
+use foretoken_text::{DataFormat, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -110,6 +110,11 @@ impl Run {
         checkpoint::tidy(dir)?;
         save_stdin(&config, dir)?;
         let (data, trainer) = build(&config, dir, cache, pool, listen)?;
+        // What was guessed is what the run is from now on.
+        let config = RunConfig {
+            format: Some(data.summary.format),
+            ..config
+        };
         durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;
         claim.keep();
         Self::assemble(dir, claim, data, trainer, None, pool)
@@ -128,7 +133,11 @@ impl Run {
         listen: &mut dyn FnMut(Preparing),
     ) -> Result<Self, Error> {
         let saved = Self::config(dir)?;
-        let config = config.resolve()?;
+        let config = RunConfig {
+            // A run from before there was a choice.
+            format: config.format.or(Some(DataFormat::Text)),
+            ..config.resolve()?
+        };
         let claim = Claim::take(dir)?;
         checkpoint::tidy(dir)?;
         let checkpoint = match checkpoint::newest(dir) {
@@ -408,7 +417,7 @@ impl Run {
     fn save(&mut self, is_best: bool, listen: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         // The log first: a checkpoint never knows of a step that the log forgot.
         self.log.sync()?;
-        let path = checkpoint::save(&self.dir, &self.trainer, &self.data.tokenizer, &self.state, is_best)?;
+        let path = checkpoint::save(&self.dir, &self.trainer, &self.data, &self.state, is_best)?;
         checkpoint::prune(
             &self.dir,
             self.state.step,

@@ -12,6 +12,7 @@ mod eval;
 mod fallback;
 mod generate;
 mod memory;
+mod pairs;
 mod pull;
 mod same_bits;
 mod sampling;
