@@ -260,13 +260,13 @@ fn more_ends(dir: &Path) -> Result<Vec<u32>, Error> {
     Ok(ids.iter().filter_map(|id| id.as_u64()?.try_into().ok()).collect())
 }
 
-/// The chat template of a model's directory or GGUF file; without one, that of models trained here.
+/// The chat template of a model's directory or GGUF file, where it has one.
 ///
 /// # Errors
 /// A template that is no Jinja, or files that cannot be read.
-pub(crate) fn chat_template(path: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate, Error> {
-    let template = if path.is_file() {
-        crate::gguf::template(&Gguf::open(path)?, tokenizer)?
+pub(crate) fn chat_template(path: &Path, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, Error> {
+    if path.is_file() {
+        crate::gguf::template(&Gguf::open(path)?, tokenizer)
     } else {
         let beside = path.join("chat_template.jinja");
         let beside = match beside.exists() {
@@ -275,9 +275,8 @@ pub(crate) fn chat_template(path: &Path, tokenizer: &Tokenizer) -> Result<ChatTe
         };
         let beside = beside.as_deref().map(String::from_utf8_lossy);
         let config = tokenizer_config(path)?.unwrap_or_default();
-        ChatTemplate::from_config(&config, beside.as_deref())?
-    };
-    Ok(template.unwrap_or_else(|| ChatTemplate::plain(tokenizer)))
+        Ok(ChatTemplate::from_config(&config, beside.as_deref())?)
+    }
 }
 
 /// The name of the token that ends a text: a text, or an object with its content.
@@ -324,6 +323,15 @@ impl Gpt {
     /// # Errors
     /// A template that is no Jinja, or files that cannot be read.
     pub fn chat_template(&self) -> Result<ChatTemplate, Error> {
+        let own = self.own_chat_template()?;
+        Ok(own.unwrap_or_else(|| ChatTemplate::plain(&self.tokenizer)))
+    }
+
+    /// Its own template alone: a model that learned from texts has none.
+    ///
+    /// # Errors
+    /// As [`Gpt::chat_template`].
+    pub fn own_chat_template(&self) -> Result<Option<ChatTemplate>, Error> {
         chat_template(&self.texts, &self.tokenizer)
     }
 
@@ -365,7 +373,7 @@ impl Gpt {
     /// No memory.
     pub fn writer(&self, prompt: &str) -> Result<Writer<'_>, Error> {
         let model = (&*self.model, self.weights());
-        Ok(Writer::new(model, &self.tokenizer, &self.pool, prompt)?.ending(&self.ends))
+        Ok(Writer::new(model, &self.tokenizer, &self.pool, &self.tokenizer.encode(prompt))?.ending(&self.ends))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::convert::hf;
 use crate::error::Error;
-use crate::gpt::read_config;
+use crate::gpt::{chat_template, read_config};
 use crate::locate::{is_adapter, locate};
 use crate::source::{Files, Source, Stored};
 use foretoken_formats::memory::available_memory;
@@ -101,6 +101,7 @@ fn begin(path: &Path, name: &str, config: &RunConfig) -> Result<Init, Error> {
     if !new.is_empty() {
         weights = extended(&source, &*model, &weights, (old, &tokenizer), config.seed)?;
     }
+    let template = chat_template(&source.texts, &tokenizer)?;
     let files = files(&source, vocab_size, &tokenizer, &new)?;
     // A path stays right when the process stands elsewhere; a name of the hub is what others understand.
     let (base, revision) = match Path::new(name).exists() {
@@ -114,6 +115,7 @@ fn begin(path: &Path, name: &str, config: &RunConfig) -> Result<Init, Error> {
         model,
         weights,
         tokenizer,
+        template,
         files,
         fingerprint,
         base,

@@ -92,7 +92,8 @@ pub struct BeamText {
     pub told: Text,
 }
 
-/// Writes the text that follows a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its weights.
+/// Writes the text that follows the tokens of a prompt, part by part; see [`crate::Gpt::stream`]. `model` comes with its
+/// weights.
 ///
 /// # Errors
 /// As [`Writer::write`].
@@ -100,7 +101,7 @@ pub fn write(
     model: (&dyn Model, Weights<'_>),
     tokenizer: &Tokenizer,
     pool: &Pool,
-    prompt: &str,
+    prompt: &[u32],
     options: &GenerateOptions,
     on_text: impl FnMut(&str) -> bool,
 ) -> Result<Text, Error> {
@@ -130,12 +131,12 @@ impl<'a> Writer<'a> {
         (model, weights): (&'a dyn Model, Weights<'a>),
         tokenizer: &'a Tokenizer,
         pool: &'a Pool,
-        prompt: &str,
+        prompt: &[u32],
     ) -> Result<Self, Error> {
         Ok(Self {
             generator: Generator::new(model, pool, weights)?,
             tokenizer,
-            prompt: tokenizer.encode(prompt),
+            prompt: prompt.to_vec(),
             read: None,
             ends: vec![tokenizer.eos_id()],
             grammars: None,

@@ -35,7 +35,7 @@ impl Random {
             (&*self.model, (&self.weights).into()),
             &self.tokenizer,
             &self.pool,
-            "답: ",
+            &self.tokenizer.encode("답: "),
         )?;
         let options = GenerateOptions {
             sampling: Sampling::default(),

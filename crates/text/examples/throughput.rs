@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::fs::write(folder.join("tokenizer.json"), tokenizer.to_json())?;
             std::fs::write(
                 folder.join("tokenizer_config.json"),
-                tokenizer.tokenizer_config_json(256),
+                tokenizer.tokenizer_config_json(256, None),
             )?;
             let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
             std::fs::write(folder.join("ids.u32"), ids)?;

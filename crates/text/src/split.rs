@@ -33,18 +33,10 @@ impl Split {
     /// # Errors
     /// Where `fraction` is not in 0..1, or the size of a text is not known before it is read (standard input).
     pub fn new(sources: &[Source], fraction: f64, seed: u64) -> Result<Split, Error> {
-        if !(0.0..1.0).contains(&fraction) {
-            let message = format!("a fraction of {fraction}; expected at least 0 and less than 1");
-            return Err(Error::Split { message });
-        }
+        check(fraction)?;
         let is_text = sources.iter().all(|source| source.format() == Format::Text);
         if fraction == 0.0 || !is_text || sources.len() >= MANY_DOCUMENTS {
-            // `as` saturates, and no fraction below 1 reaches u64::MAX.
-            let threshold = (fraction * 2f64.powi(64)) as u64;
-            return Ok(Split {
-                rule: Rule::Documents { seed, threshold },
-                documents: 0,
-            });
+            return Split::of_rows(fraction, seed);
         }
         let mut total = 0u64;
         for source in sources {
@@ -61,6 +53,33 @@ impl Split {
             rule: Rule::Bytes { left },
             documents: 0,
         })
+    }
+
+    /// The rule of rows for what is no document: conversations, each asked for with
+    /// [`next_is_held_out`](Split::next_is_held_out).
+    ///
+    /// # Errors
+    /// Where `fraction` is not in 0..1.
+    pub fn of_rows(fraction: f64, seed: u64) -> Result<Split, Error> {
+        check(fraction)?;
+        // `as` saturates, and no fraction below 1 reaches u64::MAX.
+        let threshold = (fraction * 2f64.powi(64)) as u64;
+        Ok(Split {
+            rule: Rule::Documents { seed, threshold },
+            documents: 0,
+        })
+    }
+
+    /// Whether the next row is for validation.
+    ///
+    /// # Panics
+    /// Where it is text that is divided, by its bytes.
+    pub fn next_is_held_out(&mut self) -> bool {
+        let Rule::Documents { seed, threshold } = self.rule else {
+            panic!("rows have no place in a split by bytes")
+        };
+        self.documents += 1;
+        hash(seed, self.documents - 1) < threshold
     }
 
     /// The part of the next document, or piece of one, to train on, and the part to validate on. A document that is cut
@@ -84,6 +103,14 @@ impl Split {
             },
         }
     }
+}
+
+fn check(fraction: f64) -> Result<(), Error> {
+    if (0.0..1.0).contains(&fraction) {
+        return Ok(());
+    }
+    let message = format!("a fraction of {fraction}; expected at least 0 and less than 1");
+    Err(Error::Split { message })
 }
 
 /// Cuts a document at `cut`, or before the character that is there.

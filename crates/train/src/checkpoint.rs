@@ -9,6 +9,7 @@
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::moments::Moments;
+use crate::prepare::Prepared;
 use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, DurableDir};
 use foretoken_formats::json;
@@ -16,7 +17,7 @@ use foretoken_formats::safetensors::{self, Safetensors};
 use foretoken_kernels::{Buffer, Pool};
 use foretoken_model::adapter::{self, AdapterConfig};
 use foretoken_model::{Model, OptimizerKind, ParamSpec, ParamTable, Product, StateDtype, load, registry, tensors};
-use foretoken_text::Tokenizer;
+use foretoken_text::ChatTemplate;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,7 @@ pub(crate) fn list(run: &Path) -> Vec<(u64, PathBuf)> {
 
 /// Writes what a reader of the model needs into `dir`: config, weights, tokeniser; or an adapter in PEFT's form, whose base
 /// stays where it is.
-fn write_model(dir: &mut DurableDir, trainer: &Trainer, tokenizer: &Tokenizer) -> Result<(), Error> {
+fn write_model(dir: &mut DurableDir, trainer: &Trainer, data: &Prepared) -> Result<(), Error> {
     let model = &*trainer.model;
     match &trainer.origin {
         Some(origin) => {
@@ -96,7 +97,7 @@ fn write_model(dir: &mut DurableDir, trainer: &Trainer, tokenizer: &Tokenizer) -
                 dir.file(name, |w| w.write_all(bytes))?;
             }
         }
-        None => write_texts(dir, model, tokenizer)?,
+        None => write_texts(dir, model, data)?,
     }
     if let (Some(learnt), Some(origin)) = (&trainer.adapter, &trainer.origin) {
         let (base, revision) = origin.base.clone();
@@ -127,7 +128,8 @@ fn write_model(dir: &mut DurableDir, trainer: &Trainer, tokenizer: &Tokenizer) -
 }
 
 /// Config and tokeniser of a model that began here.
-fn write_texts(dir: &mut DurableDir, model: &dyn Model, tokenizer: &Tokenizer) -> Result<(), Error> {
+fn write_texts(dir: &mut DurableDir, model: &dyn Model, data: &Prepared) -> Result<(), Error> {
+    let tokenizer = &data.tokenizer;
     let config = model.config();
     let generation = serde_json::json!({
         "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "do_sample": true,
@@ -137,8 +139,9 @@ fn write_texts(dir: &mut DurableDir, model: &dyn Model, tokenizer: &Tokenizer) -
     dir.file("generation_config.json", |w| w.write_all(&pretty(&generation)))?;
     dir.file("tokenizer.json", |w| w.write_all(&tokenizer.to_json()))?;
     let limit = model.dims().n_positions;
+    let template = data.template.as_ref().map(ChatTemplate::source);
     dir.file("tokenizer_config.json", |w| {
-        w.write_all(&tokenizer.tokenizer_config_json(limit))
+        w.write_all(&tokenizer.tokenizer_config_json(limit, template))
     })?;
     Ok(())
 }
@@ -150,7 +153,7 @@ fn write_texts(dir: &mut DurableDir, model: &dyn Model, tokenizer: &Tokenizer) -
 pub(crate) fn save(
     run: &Path,
     trainer: &Trainer,
-    tokenizer: &Tokenizer,
+    data: &Prepared,
     state: &TrainState,
     is_best: bool,
 ) -> Result<PathBuf, Error> {
@@ -175,7 +178,7 @@ pub(crate) fn save(
     };
     durable::check_space(&target, 4 * stored + plan.moment_bytes() + (16 << 20))?;
     let mut dir = DurableDir::create(&target)?;
-    write_model(&mut dir, trainer, tokenizer)?;
+    write_model(&mut dir, trainer, data)?;
     let moment_names: Vec<(String, String)> = table
         .specs()
         .iter()

@@ -6,14 +6,19 @@ mod learning;
 mod tests;
 
 use crate::error::Error;
+use crate::examples::LossOn;
 use crate::optimizer::Hyperparameters;
 use crate::schedule::{LearningRate, Schedule};
 use foretoken_model::registry::{Arch, PRESETS, Preset, Sizes};
 use foretoken_model::{Model, OptimizerKind, Recompute, StateDtype, sizes};
+use foretoken_text::{ConversationOptions, DataFormat};
 use serde::{Deserialize, Serialize};
 
 /// Version of the form of `run.toml`.
 pub const RUN_VERSION: u32 = 1;
+
+/// The column of a text, unless another is named.
+pub(crate) const TEXT_FIELD: &str = "text";
 
 /// The largest whole number of a TOML file.
 const MOST: u64 = i64::MAX as u64;
@@ -28,6 +33,14 @@ pub struct RunConfig {
     pub data: Vec<String>,
     /// Columns of CSV and JSONL that hold the text, separated by commas.
     pub text_field: String,
+    /// What the rows of the data hold; guessed unless given.
+    pub format: Option<DataFormat>,
+    /// The column or field of questions; guessed unless given.
+    pub question_field: Option<String>,
+    /// The column or field of answers; guessed unless given.
+    pub answer_field: Option<String>,
+    /// Which tokens of conversations carry loss.
+    pub loss_on: LossOn,
     /// Validation texts; without them `val_fraction` is cut off.
     pub val_data: Vec<String>,
     /// Part of the data that is kept for validation; 0 trains without.
@@ -119,7 +132,11 @@ impl Default for RunConfig {
         Self {
             version: RUN_VERSION,
             data: vec!["corpus".into()],
-            text_field: "text".into(),
+            text_field: TEXT_FIELD.into(),
+            format: None,
+            question_field: None,
+            answer_field: None,
+            loss_on: LossOn::Answers,
             val_data: Vec::new(),
             val_fraction: 0.1,
             tokenizer: "bpe:2048".into(),
@@ -371,6 +388,15 @@ impl RunConfig {
             min_lr: self.min_lr.expect("the run is resolved"),
             warmup: self.warmup.expect("the run is resolved"),
             steps: self.steps,
+        }
+    }
+
+    /// How conversations are read.
+    pub fn conversations(&self) -> ConversationOptions {
+        ConversationOptions {
+            question_field: self.question_field.clone(),
+            answer_field: self.answer_field.clone(),
+            format: None,
         }
     }
 

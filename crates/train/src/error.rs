@@ -107,6 +107,28 @@ pub enum Error {
         /// V.
         vocab_size: usize,
     },
+    /// Examples whose two files do not belong together.
+    #[error("{}: {found} ids, but examples of {expected} together: delete the directory, it is made again", .path.display())]
+    ExampleFile {
+        /// The file of ids.
+        path: PathBuf,
+        /// Ids there are.
+        found: usize,
+        /// What the lengths add up to.
+        expected: usize,
+    },
+    /// No example to train on, or to validate on.
+    #[error("of {examples} {part} examples none carries loss within a sequence of --seq-len {seq_len}: {help}")]
+    NoExamples {
+        /// `training` or `validation`.
+        part: &'static str,
+        /// How many there are.
+        examples: usize,
+        /// T.
+        seq_len: usize,
+        /// What to do.
+        help: &'static str,
+    },
     /// The gradient was not finite too often in a row.
     #[error(
         "the gradient was not finite in {skipped} steps in a row (step {step}): lower --lr, or look at the data; the last good checkpoint is kept"

@@ -5,7 +5,8 @@ use crate::error::Error;
 use foretoken_kernels::Buffer;
 use foretoken_model::Model;
 use foretoken_model::registry::Arch;
-use foretoken_text::Tokenizer;
+use foretoken_text::{ChatTemplate, Tokenizer};
+use serde_json::Value;
 
 /// What [`RunConfig::tokenizer`] says where the tokeniser is that of the model the run begins from.
 pub const TOKENIZER_OF_INIT: &str = "init";
@@ -19,6 +20,8 @@ pub struct Init {
     pub weights: Buffer,
     /// Its tokeniser, added tokens included.
     pub tokenizer: Tokenizer,
+    /// How it writes conversations, where it says so.
+    pub template: Option<ChatTemplate>,
     /// What a checkpoint has beside the weights: names and contents, `config.json` among them.
     pub files: Vec<(String, Vec<u8>)>,
     /// What the weights hash to, before tokens were added.
@@ -73,6 +76,30 @@ impl Init {
                 Ok(config)
             }
         }
+    }
+}
+
+impl Init {
+    /// Writes the template that a model without one learns conversations with into its files.
+    pub(crate) fn tell_template(&mut self, template: &ChatTemplate) {
+        const NAME: &str = "tokenizer_config.json";
+        if self.template.is_some() {
+            return;
+        }
+        let found = self.files.iter().find(|(name, _)| name == NAME);
+        let config = found.and_then(|(_, bytes)| serde_json::from_slice::<Value>(bytes).ok());
+        let bytes = match config.filter(Value::is_object) {
+            Some(mut config) => {
+                config["chat_template"] = template.source().into();
+                serde_json::to_vec_pretty(&config).expect("plain values")
+            }
+            None => {
+                let limit = self.model.dims().n_positions;
+                self.tokenizer.tokenizer_config_json(limit, Some(template.source()))
+            }
+        };
+        self.files.retain(|(name, _)| name != NAME);
+        self.files.push((NAME.into(), bytes));
     }
 }
 

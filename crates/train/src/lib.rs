@@ -38,6 +38,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod error;
+mod examples;
 mod gradients;
 mod init;
 mod learning;
@@ -54,15 +55,18 @@ mod trainer;
 pub use checkpoint::{Checkpoint, TrainState, newest};
 pub use config::{RUN_VERSION, RunConfig};
 pub use error::Error;
+pub use examples::{Examples, LossOn, Packed, PackingReport};
 pub use gradients::GradientTree;
 pub use init::{Init, TOKENIZER_OF_INIT};
 pub use learning::Learning;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};
-pub use prepare::{DataSummary, Prepared, Preparing, corpus_stories, prepare, tokenizer_kind, validation_stories};
+pub use prepare::{
+    DataSummary, Prepared, Preparing, corpus_stories, held_out, prepare, tokenizer_kind, validation_stories,
+};
 pub use profile::{ProfileRow, StepProfile};
 pub use run::{Event, Outcome, Run};
 pub use schedule::{LearningRate, Schedule};
-pub use tokens::{Tokens, Window};
+pub use tokens::{Data, Tokens, Window};
 pub use trainer::{StepOutcome, Trainer};

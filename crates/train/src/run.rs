@@ -13,7 +13,7 @@ use crate::trainer::Trainer;
 use foretoken_formats::durable::{self, AppendLog};
 use foretoken_kernels::{ISA_VARIABLE, Isa, Pool, peak_flops};
 use foretoken_model::{Model, sizes};
-use foretoken_text::Tokenizer;
+use foretoken_text::{DataFormat, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -126,6 +126,11 @@ impl Run {
         checkpoint::tidy(dir)?;
         save_stdin(&config, dir)?;
         let (data, trainer) = build(&config, init, dir, cache, pool, listen)?;
+        // What was guessed is what the run is from now on.
+        let config = RunConfig {
+            format: Some(data.summary.format),
+            ..config
+        };
         durable::write_bytes(dir.join(CONFIG), config.to_toml().as_bytes())?;
         claim.keep();
         Self::assemble(dir, claim, data, trainer, None, pool)
@@ -161,7 +166,11 @@ impl Run {
     ) -> Result<Self, Error> {
         let saved = Self::config(dir)?;
         config.same_learning(&saved, dir)?;
-        let config = resolve(config, init.as_ref())?;
+        let config = RunConfig {
+            // A run from before there was a choice.
+            format: config.format.or(Some(DataFormat::Text)),
+            ..resolve(config, init.as_ref())?
+        };
         let claim = Claim::take(dir)?;
         checkpoint::tidy(dir)?;
         let checkpoint = match checkpoint::newest(dir) {
@@ -443,7 +452,7 @@ impl Run {
     fn save(&mut self, is_best: bool, listen: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         // The log first: a checkpoint never knows of a step that the log forgot.
         self.log.sync()?;
-        let path = checkpoint::save(&self.dir, &self.trainer, &self.data.tokenizer, &self.state, is_best)?;
+        let path = checkpoint::save(&self.dir, &self.trainer, &self.data, &self.state, is_best)?;
         checkpoint::prune(
             &self.dir,
             self.state.step,
@@ -577,10 +586,15 @@ fn build(
             *name = dir.join(STDIN).display().to_string();
         }
     }
-    let tokenizer = init.as_ref().map(|init| &init.tokenizer);
-    let data = prepare(&found, tokenizer, cache, pool.threads(), listen)?;
+    let begun = init.as_ref().map(|init| (&init.tokenizer, init.template.as_ref()));
+    let data = prepare(&found, begun, cache, pool.threads(), listen)?;
     let trainer = match init {
-        Some(init) => Trainer::from_init(config.clone(), init)?,
+        Some(mut init) => {
+            if let Some(template) = &data.template {
+                init.tell_template(template);
+            }
+            Trainer::from_init(config.clone(), init)?
+        }
         None => Trainer::new(config.clone(), model(config, Some(&data.tokenizer), pool)?)?,
     };
     Ok((data, trainer))

@@ -1,8 +1,10 @@
 //! Token files: ids one after another in a mapped file, so that data larger than memory train.
 
 use crate::error::Error;
+use crate::examples::Packed;
 use foretoken_formats::map::MappedFile;
 use foretoken_kernels::Stream;
+use foretoken_model::Batch;
 use std::path::Path;
 
 /// Purposes of a run's random numbers, apart from dropout's (small numbers) and initialisation's.
@@ -99,53 +101,90 @@ impl Tokens {
     }
 }
 
-/// A batch in memory: ids (B,T) and the ids that follow each (B,T).
+/// What a model learns from, or is measured on.
+#[derive(Debug)]
+pub enum Data {
+    /// Windows of a text.
+    Text(Tokens),
+    /// Conversations, packed.
+    Examples(Packed),
+}
+
+/// A batch in memory: ids (B,T) and what is to follow each (B,T).
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     /// (B,T)
     pub ids: Vec<u32>,
-    /// (B,T)
+    /// (B,T); [`foretoken_kernels::IGNORE_INDEX`] where nothing is learned.
     pub targets: Vec<i32>,
+    /// Lengths of the documents; none where each row is one.
+    pub documents: Vec<usize>,
     row: Vec<u32>,
+    /// Seed and epoch, and the order of rows in it.
+    pub(crate) order: ((u64, u64), Vec<u32>),
 }
 
 impl Window {
     /// Training micro-batch `index` of a run: a function of seed and index alone, so a resumed run reads what the other
-    /// would have read. Rows start anywhere.
+    /// would have read. Windows of a text start anywhere. Returns how many tokens carry loss.
     ///
     /// # Errors
-    /// See [`Tokens::read`].
-    pub fn train(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(
-            tokens,
-            (b, t),
-            Stream {
-                seed,
-                step: index,
-                purpose: TRAIN_WINDOWS,
-            },
-        )
+    /// A file is damaged.
+    pub fn train(&mut self, data: &Data, (b, t): (usize, usize), seed: u64, index: u64) -> Result<u64, Error> {
+        let purpose = TRAIN_WINDOWS;
+        match data {
+            Data::Text(tokens) => self.fill(
+                tokens,
+                (b, t),
+                Stream {
+                    seed,
+                    step: index,
+                    purpose,
+                },
+            ),
+            Data::Examples(packed) => packed.train(self, b, seed, index),
+        }
     }
 
-    /// Evaluation batch `index`: the same windows at every evaluation.
+    /// Evaluation batch `index`: the same at every evaluation. Returns how many tokens carry loss.
     ///
     /// # Errors
-    /// See [`Tokens::read`].
-    pub fn eval(&mut self, tokens: &Tokens, (b, t): (usize, usize), seed: u64, index: u64) -> Result<(), Error> {
-        self.fill(
-            tokens,
-            (b, t),
-            Stream {
-                seed,
-                step: index,
-                purpose: EVAL_WINDOWS,
-            },
-        )
+    /// A file is damaged.
+    pub fn eval(&mut self, data: &Data, (b, t): (usize, usize), seed: u64, index: u64) -> Result<u64, Error> {
+        let purpose = EVAL_WINDOWS;
+        match data {
+            Data::Text(tokens) => self.fill(
+                tokens,
+                (b, t),
+                Stream {
+                    seed,
+                    step: index,
+                    purpose,
+                },
+            ),
+            Data::Examples(packed) => packed.eval(self, b, index),
+        }
     }
 
-    fn fill(&mut self, tokens: &Tokens, (b, t): (usize, usize), stream: Stream) -> Result<(), Error> {
+    /// The batch.
+    pub fn batch(&self, (b, t): (usize, usize)) -> Batch<'_> {
+        Batch {
+            b,
+            t,
+            ids: &self.ids,
+            targets: &self.targets,
+            documents: &self.documents,
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.ids.clear();
         self.targets.clear();
+        self.documents.clear();
+    }
+
+    fn fill(&mut self, tokens: &Tokens, (b, t): (usize, usize), stream: Stream) -> Result<u64, Error> {
+        self.clear();
         self.row.resize(t + 1, 0);
         let starts = (tokens.len() - t) as f64;
         for row in 0..b as u64 {
@@ -154,6 +193,6 @@ impl Window {
             self.ids.extend_from_slice(&self.row[..t]);
             self.targets.extend(self.row[1..].iter().map(|&id| id as i32));
         }
-        Ok(())
+        Ok((b * t) as u64)
     }
 }

@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::gradients::GradientTree;
 use crate::init::Init;
 use crate::optimizer::{Optimizer, Update};
-use crate::tokens::{Tokens, Window};
+use crate::tokens::{Data, Window};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Batch, DropoutSeed, Lanes, Model, Pass, Trainable, init};
+use foretoken_model::{DropoutSeed, Lanes, Model, Pass, Trainable, init};
 
 /// What changes while a model trains. Everything else is the [`RunConfig`] and the data.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub struct Trainer {
     flops: f64,
     gradients: GradientTree,
     lanes: Lanes,
-    window: Window,
+    /// The batches of a step.
+    windows: Vec<Window>,
     losses: Vec<f32>,
 }
 
@@ -98,6 +99,7 @@ impl Trainer {
         };
         let losses = vec![0.0; b * t];
         let flops = trainable.training_flops(&*model, b, t, config.recompute);
+        let windows = vec![Window::default(); config.grad_accum];
         Ok(Self {
             model,
             weights,
@@ -112,29 +114,26 @@ impl Trainer {
             config,
             gradients,
             lanes,
-            window: Window::default(),
+            windows,
             losses,
         })
     }
 
-    /// One step: every micro-batch forward and backward, one update.
+    /// One step: every micro-batch forward and backward, one update. The loss is the mean over all tokens of the step that
+    /// carry loss, whichever micro-batch they are in.
     ///
     /// # Errors
-    /// The token file is damaged.
-    pub fn step(&mut self, pool: &Pool, tokens: &Tokens) -> Result<StepOutcome, Error> {
-        let (b, t, accum) = (self.config.b(), self.config.t(), self.config.grad_accum as u64);
-        let count = self.config.tokens_a_step() as f64;
+    /// A file of the data is damaged.
+    pub fn step(&mut self, pool: &Pool, data: &Data) -> Result<StepOutcome, Error> {
+        let (shape, accum) = ((self.config.b(), self.config.t()), self.config.grad_accum as u64);
+        let first = self.step * accum;
+        let mut count = 0;
+        for (window, index) in self.windows.iter_mut().zip(first..) {
+            count += window.train(data, shape, self.config.seed, index)?;
+        }
         let mut total = 0.0;
-        for k in 0..accum {
-            let index = self.step * accum + k;
-            self.window.train(tokens, (b, t), self.config.seed, index)?;
-            let batch = Batch {
-                b,
-                t,
-                ids: &self.window.ids,
-                targets: &self.window.targets,
-                documents: &[],
-            };
+        for (window, index) in self.windows.iter().zip(first..) {
+            let batch = window.batch(shape);
             let dropout = Some(DropoutSeed {
                 seed: self.config.seed,
                 micro_batch: index,
@@ -143,7 +142,7 @@ impl Trainer {
             let pairs: &[f32] = self.adapter.as_ref().map_or(&[], |adapter| &adapter.pairs);
             let learns = (&self.trainable, pairs);
             self.gradients.add(pool, lanes.count(), |gradients| {
-                let scale = (1.0 / count) as f32;
+                let scale = (1.0 / count as f64) as f32;
                 let gradients = gradients.iter_mut().map(|gradients| &mut gradients[..]);
                 lanes
                     .losses_and_some_gradients(pool, model, weights, gradients, learns, &batch, scale, dropout, losses);
@@ -173,33 +172,32 @@ impl Trainer {
             self.skipped_in_a_row += 1;
         }
         Ok(StepOutcome {
-            train_loss: total / count,
+            train_loss: total / count as f64,
             lr,
             update,
         })
     }
 
-    /// Mean loss in nats over `eval_batches` windows, the same at every call.
+    /// Mean loss in nats over `eval_batches` batches, the same at every call; of examples, over no more than all of them.
     ///
     /// # Errors
-    /// The token file is damaged.
-    pub fn evaluate(&mut self, pool: &Pool, tokens: &Tokens) -> Result<f64, Error> {
-        let (b, t) = (self.config.b(), self.config.t());
-        let mut total = 0.0;
-        for index in 0..self.config.eval_batches as u64 {
-            self.window.eval(tokens, (b, t), self.config.seed, index)?;
-            let batch = Batch {
-                b,
-                t,
-                ids: &self.window.ids,
-                targets: &self.window.targets,
-                documents: &[],
-            };
+    /// A file of the data is damaged.
+    pub fn evaluate(&mut self, pool: &Pool, data: &Data) -> Result<f64, Error> {
+        let shape = (self.config.b(), self.config.t());
+        let batches = match data {
+            Data::Text(_) => self.config.eval_batches,
+            Data::Examples(packed) => self.config.eval_batches.min(packed.batches(shape.0)),
+        };
+        let (mut total, mut count) = (0.0, 0);
+        let window = &mut self.windows[0];
+        for index in 0..batches as u64 {
+            count += window.eval(data, shape, self.config.seed, index)?;
+            let batch = window.batch(shape);
             self.lanes
                 .losses(pool, &*self.model, &self.weights, &batch, &mut self.losses);
             total += sum(&self.losses);
         }
-        Ok(total / (self.config.eval_batches * b * t) as f64)
+        Ok(total / count as f64)
     }
 
     /// Multiplications and additions of a step: forward and backward of every micro-batch, and Muon's orthogonalisation.

@@ -20,6 +20,7 @@ fn base(config: &str) -> Init {
         weights: init(model.params(), 3).unwrap(),
         model,
         tokenizer: Tokenizer::byte(),
+        template: None,
         files: vec![
             ("config.json".into(), config.into()),
             ("tokenizer.json".into(), Tokenizer::byte().to_json()),

@@ -1,5 +1,6 @@
 //! `foretoken eval`
 
+mod answers;
 mod progress;
 mod report;
 
@@ -9,13 +10,17 @@ use crate::terminal::{FAINT, paint, say_error, stderr_color};
 use anyhow::Context;
 use clap::Args;
 use foretoken::eval::{
-    ChoiceScore, Limit, Question, TextOptions, TextScore, Texts, read_questions, score_choices, score_texts,
+    AnswerScore, ChoiceScore, Limit, Question, TextOptions, TextScore, Texts, read_questions, score_answers,
+    score_choices, score_texts,
 };
 use foretoken::kernels::Pool;
 use foretoken::{Gpt, Held};
 use progress::Progress;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
+
+/// The value of `--answers` that stands for what a run kept for validation.
+const HELD_OUT: &str = "held-out";
 
 /// Measures how well a model expects a text and answers questions, and compares models.
 #[derive(Debug, Args)]
@@ -33,6 +38,10 @@ or {\"text\": [..], \"label\": [..]}), and the right one (gold, answer, label or
 label, or its text). acc takes the choice of the highest log-probability after the prompt, acc_norm the highest a byte; of k \
 that share the first place, the right one counts 1/k.
 
+--answers asks questions whose answers are known: those that a run kept for validation, or --answers FILE.csv or .jsonl, or \
+--answers corpus, the stories no training has seen. loss is that of the known answers, exact counts answers of the model that are \
+the known one but for white space around them, F1 compares characters as multisets, so that a particle more is no wrong word.
+
 Every further --model is compared with the first: with the same tokenizer token by token, which is far surer than two losses \
 side by side; otherwise only bits per byte compare. What follows ± is one standard \
 error, as if tokens were independent. Speed counts the tokens that count, each once.
@@ -43,6 +52,8 @@ Examples:
   foretoken eval --model gpt2 --quantize f32,q8_0,q4_0 --file book.txt     what each type costs
   foretoken eval --model gpt2 --data test.jsonl --text-field body --stride 256 --limit-tokens 100000
   foretoken eval --choices arc.jsonl --json
+  foretoken eval --model runs/qa --answers                  the questions it has not seen
+  foretoken eval --answers corpus:500 --worst 20
   cat book.txt | foretoken eval --file -"
 )]
 pub(crate) struct Eval {
@@ -68,6 +79,24 @@ pub(crate) struct Eval {
     /// What stands between a prompt and a choice, unless white space does
     #[arg(long, default_value = " ", value_name = "TEXT")]
     delimiter: String,
+    /// Questions with known answers: FILE, corpus[:STORIES], or, without a value, what a run kept for validation
+    #[arg(long, num_args = 0..=1, default_missing_value = HELD_OUT, value_name = "FILE")]
+    answers: Option<String>,
+    /// Column or field of questions [guessed]
+    #[arg(long, value_name = "NAME", requires = "answers")]
+    question_field: Option<String>,
+    /// Column or field of answers [guessed]
+    #[arg(long, value_name = "NAME", requires = "answers")]
+    answer_field: Option<String>,
+    /// Ask only the first N questions
+    #[arg(long, value_name = "N", requires = "answers", value_parser = clap::value_parser!(u64).range(1..))]
+    limit_questions: Option<u64>,
+    /// Tokens of an answer at most
+    #[arg(long, value_name = "N", requires = "answers", default_value = "64")]
+    max_tokens: usize,
+    /// Of how many answers that agree least the report tells
+    #[arg(long, value_name = "N", requires = "answers", default_value = "10")]
+    worst: usize,
     /// Tokens that the model sees at once, up to n_positions [n_positions]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
@@ -94,6 +123,7 @@ struct Row {
     same_tokenizer: bool,
     text: Option<TextScore>,
     choices: Option<ChoiceScore>,
+    answers: Option<AnswerScore>,
 }
 
 /// What the first model leaves for those compared with it. The model itself is gone by then.
@@ -107,13 +137,14 @@ struct First {
 
 impl Eval {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        if self.file.is_none() && self.data.is_empty() && self.choices.is_none() {
+        if self.file.is_none() && self.data.is_empty() && self.choices.is_none() && self.answers.is_none() {
             return Err(Usage(
-                "nothing to measure: give a text with --file or --data, questions with --choices".into(),
+                "nothing to measure: give a text with --file or --data, questions with --choices or --answers".into(),
             )
             .into());
         }
         let (questions, texts) = (self.questions()?, self.texts()?);
+        let asked = answers::asked(&self)?;
         let models = match self.model.is_empty() {
             true => vec![foretoken::latest_run(Path::new(crate::train::RUNS))?],
             false => self.model.clone(),
@@ -140,6 +171,7 @@ impl Eval {
                 opened,
                 texts.as_ref(),
                 questions.as_deref(),
+                asked.as_ref(),
                 &mut first,
                 count > 1,
                 &progress,
@@ -153,8 +185,14 @@ impl Eval {
         progress.end();
         let source = self.file.clone().unwrap_or_else(|| self.data.join(", "));
         let page = match self.json {
-            true => report::json(&rows, &source, self.choices.as_deref()),
-            false => report::page(&rows, &source, self.choices.as_deref()),
+            true => report::json(&rows, &source, self.choices.as_deref(), self.answers.as_deref()),
+            false => {
+                let mut page = report::page(&rows, &source, self.choices.as_deref());
+                if let Some(asked) = &self.answers {
+                    page += &answers::page(&rows, asked, self.worst);
+                }
+                page
+            }
         };
         std::io::stdout().lock().write_all(page.as_bytes())?;
         Ok(())
@@ -189,6 +227,7 @@ impl Eval {
         (path, dtype): (&Path, Option<Dtype>),
         texts: Option<&Texts>,
         questions: Option<&[Question]>,
+        asked: Option<&answers::Questions>,
         first: &mut Option<First>,
         keep: bool,
         progress: &Progress,
@@ -220,6 +259,14 @@ impl Eval {
             }
             None => None,
         };
+        let answers = match asked {
+            Some(asked) => {
+                let asked = asked.of(path, self.limit_questions)?;
+                let mut told = |score: &AnswerScore| progress.answers(score, asked.len());
+                Some(score_answers(&gpt, &asked, self.max_tokens, &mut told)?)
+            }
+            None => None,
+        };
         first.get_or_insert_with(|| First {
             tokenizer,
             bytes: text.as_ref().map_or(0, |text| text.bytes),
@@ -237,6 +284,7 @@ impl Eval {
             same_tokenizer,
             text,
             choices,
+            answers,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a person watches while models are measured.
 
 use crate::terminal::{grouped, short};
-use foretoken::eval::{ChoiceScore, TextScore};
+use foretoken::eval::{AnswerScore, ChoiceScore, TextScore};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -72,6 +72,21 @@ impl Progress {
             grouped(questions as u64),
             score.accuracy.mean(),
             score.accuracy_norm.mean(),
+        ));
+    }
+
+    pub(super) fn answers(&self, score: &AnswerScore, questions: usize) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_message(format!(
+            "{}: {} of {} questions  loss {:.3}  exact {:.3}  F1 {:.3}",
+            self.model.borrow(),
+            grouped(score.each.len() as u64),
+            grouped(questions as u64),
+            score.loss.mean(),
+            score.all.exact.mean(),
+            score.all.f1.mean(),
         ));
     }
 

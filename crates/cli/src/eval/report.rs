@@ -179,7 +179,7 @@ fn notes(rows: &[Row], scores: &[&TextScore]) -> String {
     out
 }
 
-fn faint(line: &str) -> String {
+pub(super) fn faint(line: &str) -> String {
     paint(line, FAINT, stdout_color()) + "\n"
 }
 
@@ -227,12 +227,12 @@ fn ties(ties: u64) -> String {
     }
 }
 
-fn error(mean: Mean, digits: usize) -> String {
+pub(super) fn error(mean: Mean, digits: usize) -> String {
     mean.standard_error()
         .map_or_else(|| "-".into(), |error| format!("{error:.digits$}"))
 }
 
-fn with_error(mean: Mean, digits: usize) -> String {
+pub(super) fn with_error(mean: Mean, digits: usize) -> String {
     let error = mean
         .standard_error()
         .map_or_else(String::new, |error| format!(" ± {error:.digits$}"));
@@ -240,7 +240,7 @@ fn with_error(mean: Mean, digits: usize) -> String {
 }
 
 /// A number of things.
-fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
 }
 
@@ -254,7 +254,7 @@ fn number(x: f64) -> String {
 }
 
 /// The first column to the left, the others to the right; names too long for the terminal lose their beginning.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.iter().map(|cell| cell.trim_end().to_string()).collect()];
     lines.extend(rows);
     let columns = head.len();
@@ -280,7 +280,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// The end of a name in so many columns: paths differ there.
-fn end(name: &str, columns: usize) -> String {
+pub(super) fn end(name: &str, columns: usize) -> String {
     if display_width(name) <= columns {
         return name.to_owned();
     }
@@ -290,7 +290,7 @@ fn end(name: &str, columns: usize) -> String {
 }
 
 /// For programs.
-pub(super) fn json(rows: &[Row], text: &str, choices: Option<&str>) -> String {
+pub(super) fn json(rows: &[Row], text: &str, choices: Option<&str>, answers: Option<&str>) -> String {
     let models: Vec<serde_json::Value> = rows
         .iter()
         .map(|row| {
@@ -304,6 +304,7 @@ pub(super) fn json(rows: &[Row], text: &str, choices: Option<&str>) -> String {
                 "same_tokenizer": row.same_tokenizer,
                 "text": row.text.as_ref().map(text_object),
                 "choices": row.choices.as_ref().map(choices_object),
+                "answers": row.answers.as_ref().map(super::answers::object),
             })
         })
         .collect();
@@ -311,12 +312,13 @@ pub(super) fn json(rows: &[Row], text: &str, choices: Option<&str>) -> String {
     let object = serde_json::json!({
         "text": scored.then_some(text),
         "choices": choices,
+        "answers": answers,
         "models": models,
     });
     format!("{object}\n")
 }
 
-fn mean_object(mean: Mean) -> serde_json::Value {
+pub(super) fn mean_object(mean: Mean) -> serde_json::Value {
     serde_json::json!({ "mean": mean.mean(), "standard_error": mean.standard_error() })
 }
 

@@ -19,6 +19,22 @@ pub(super) struct Flags {
     #[arg(long, value_name = "NAMES", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     text_field: Option<String>,
+    /// What rows hold: text to go on with, a question and an answer, or a chat of several turns [guessed]
+    #[arg(long, value_name = "WHAT", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    /// Column or field of questions [guessed: question, Q, prompt, instruction, 질문]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question_field: Option<String>,
+    /// Column or field of answers [guessed: answer, A, completion, response, output, 답변]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_field: Option<String>,
+    /// Which tokens of questions and answers carry loss [answers]
+    #[arg(long, value_name = "WHICH", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_on: Option<LossOn>,
     /// Texts to validate on, instead of a part of --data
     #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +185,28 @@ pub(super) struct Flags {
     patience: Option<u64>,
 }
 
+/// As [`foretoken::text::DataFormat`], for the command line.
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// Text to go on with
+    Text,
+    /// A question and an answer a row
+    Qa,
+    /// Messages of several turns a row
+    Chat,
+}
+
+/// As [`foretoken::train::LossOn`], for the command line.
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum LossOn {
+    /// Answers, and the token that ends each
+    Answers,
+    /// Everything: questions are learned as well
+    All,
+}
+
 /// As [`foretoken::model::registry::Arch`], for the command line.
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -238,6 +276,10 @@ mod tests {
         let all = Flags {
             data: Some(vec!["a".into()]),
             text_field: Some("t".into()),
+            format: Some(Format::Qa),
+            question_field: Some("q".into()),
+            answer_field: Some("a".into()),
+            loss_on: Some(LossOn::All),
             val_data: Some(vec!["v".into()]),
             val_fraction: Some(0.2),
             tokenizer: Some("char".into()),

@@ -1,5 +1,6 @@
 //! `foretoken train`
 
+mod example;
 mod flags;
 pub(crate) use flags::Recompute;
 mod init;

@@ -5,8 +5,8 @@ use crate::terminal::{FAINT, STRONG, duration, paint, paint_warning, say_error, 
 use foretoken::generate::Sampling;
 use foretoken::kernels::{Limits, Pool};
 use foretoken::model::human_bytes;
-use foretoken::text::Tokenizer;
-use foretoken::train::{DataSummary, Metrics, Preparing, Run, StepProfile, Trainer};
+use foretoken::text::{Example, Tokenizer};
+use foretoken::train::{Data, DataSummary, Metrics, Preparing, Run, StepProfile, Trainer};
 use foretoken::{GenerateOptions, write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -25,9 +25,12 @@ pub(super) struct Progress {
     color: bool,
     steps: u64,
     first_step: u64,
+    sample_every: u64,
     begun: Instant,
     last_line: Instant,
     summary: DataSummary,
+    /// Held-out questions that are answered in turn as samples; none where texts are learned.
+    questions: Vec<Vec<u32>>,
     /// Smoothed training loss.
     smooth: Option<f64>,
     last_val: Option<f64>,
@@ -49,9 +52,11 @@ impl Progress {
             color: stdout_color(),
             steps: 0,
             first_step: 0,
+            sample_every: 0,
             begun: Instant::now(),
             last_line: Instant::now(),
             summary: DataSummary::default(),
+            questions: Vec::new(),
             smooth: None,
             last_val: None,
         }
@@ -95,7 +100,9 @@ impl Progress {
     pub(super) fn start(&mut self, run: &Run) {
         self.steps = run.trainer.config().steps;
         self.first_step = run.step();
+        self.sample_every = run.trainer.config().sample_every.unwrap_or(0);
         self.summary = run.data.summary.clone();
+        self.questions = questions(run);
         self.bar.set_message("");
         self.bar.set_length(self.steps);
         self.bar.set_position(self.first_step);
@@ -188,22 +195,29 @@ impl Progress {
         if self.quiet || self.json {
             return;
         }
+        let nth = usize::try_from(trainer.step / self.sample_every.max(1)).unwrap_or(0);
+        let question = self.questions.get(nth % self.questions.len().max(1));
         let options = GenerateOptions {
-            sampling: Sampling {
-                temperature: 0.8,
-                top_k: 50,
-                ..Sampling::default()
+            sampling: match question {
+                // An answer is what is likeliest.
+                Some(_) => Sampling::greedy(),
+                None => Sampling {
+                    temperature: 0.8,
+                    top_k: 50,
+                    ..Sampling::default()
+                },
             },
             max_tokens: SAMPLE,
             index: u32::try_from(trainer.step).unwrap_or(u32::MAX),
             ..GenerateOptions::default()
         };
-        let mut text = String::new();
+        let prompt = question.map_or(&[][..], Vec::as_slice);
+        let mut text = tokenizer.decode(prompt).unwrap_or_default();
         let written = write(
             (&*trainer.model, (&trainer.weights).into()),
             tokenizer,
             pool,
-            "",
+            prompt,
             &options,
             |part| {
                 text.push_str(part);
@@ -233,6 +247,20 @@ impl Progress {
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The first held-out examples up to their first answers.
+fn questions(run: &Run) -> Vec<Vec<u32>> {
+    const MOST: usize = 32;
+    let Some(Data::Examples(val)) = &run.data.val else {
+        return Vec::new();
+    };
+    let examples = (0..val.examples().len()).filter_map(|i| val.examples().get(i).ok());
+    let question = |example: Example| {
+        let answer = example.learn.iter().position(|learn| *learn)?;
+        Some(example.ids[..answer].to_vec())
+    };
+    examples.filter_map(question).take(MOST).collect()
 }
 
 /// A sample, set off from the lines around it.

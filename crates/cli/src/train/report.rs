@@ -3,7 +3,8 @@
 use crate::terminal::{STRONG, grouped, paint, short, stdout_color};
 use foretoken::kernels::Pool;
 use foretoken::model::{OptimizerKind, human_bytes, sizes};
-use foretoken::train::{LearningRate, Metrics, Outcome, Run, RunConfig, resident_memory};
+use foretoken::text::DataFormat;
+use foretoken::train::{Data, LearningRate, LossOn, Metrics, Outcome, Packed, Run, RunConfig, resident_memory};
 
 /// What is about to be done: data, model, memory, steps, machine.
 pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
@@ -31,7 +32,11 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
         );
     }
     let tokens = config.tokens_a_step();
-    let epochs = tokens as f64 * config.steps as f64 / run.data.summary.train_tokens as f64;
+    let whole = match &run.data.train {
+        Data::Text(_) => run.data.summary.train_tokens,
+        Data::Examples(packed) => (packed.report.rows * config.t()) as u64,
+    };
+    let epochs = tokens as f64 * config.steps as f64 / whole as f64;
     line(
         "steps",
         format!(
@@ -70,9 +75,14 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
 
 fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
     let summary = &run.data.summary;
+    let what = match summary.format {
+        DataFormat::Text => "documents",
+        DataFormat::Qa => "questions and answers",
+        DataFormat::Chat => "conversations",
+    };
     let part = |documents: u64, bytes: u64, tokens: u64| {
         format!(
-            "{} documents, {}, {} tokens",
+            "{} {what}, {}, {} tokens",
             grouped(documents),
             human_bytes(bytes),
             grouped(tokens)
@@ -92,6 +102,21 @@ fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
             part(summary.val_documents, summary.val_bytes, summary.val_tokens),
         );
     }
+    if let Data::Examples(packed) = &run.data.train {
+        examples(packed, config, line);
+        if let Some(Data::Examples(val)) = &run.data.val {
+            let (all, each) = (val.batches(config.b()), config.eval_batches);
+            if all > each {
+                line(
+                    "",
+                    format!(
+                        "an evaluation reads {each} of {all} batches of the validation: --eval-batches {all} reads all"
+                    ),
+                );
+            }
+        }
+        line("example", super::example::first(packed, &run.data.tokenizer));
+    }
     if let (Some(bits), Some(loss)) = (summary.floor_bits_per_byte, summary.floor_loss()) {
         line(
             "floor",
@@ -108,6 +133,47 @@ fn data(run: &Run, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
             grouped(tokenizer.vocab_size() as u64)
         ),
     );
+}
+
+/// How conversations lie in the rows of a batch.
+fn examples(packed: &Packed, config: &RunConfig, line: &mut impl FnMut(&str, String)) {
+    let report = packed.report;
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    let on = match config.loss_on {
+        LossOn::Answers => "answers and the tokens that end them",
+        LossOn::All => "all but first tokens",
+    };
+    line(
+        "packing",
+        format!(
+            "{} in {} rows of {} tokens, {:.1}% of them filled; loss on {on}: {:.0}% of the tokens",
+            grouped(report.examples as u64),
+            grouped(report.rows as u64),
+            config.t(),
+            share(report.tokens, (report.rows * config.t()) as u64),
+            share(report.targets, report.tokens),
+        ),
+    );
+    if report.cut > 0 {
+        line(
+            "note",
+            format!(
+                "{} are longer than --seq-len {}: their last {} tokens are kept",
+                grouped(report.cut as u64),
+                config.t(),
+                config.t() + 1
+            ),
+        );
+    }
+    if report.left_out > 0 {
+        line(
+            "note",
+            format!(
+                "{} hold nothing to learn and are left out",
+                grouped(report.left_out as u64)
+            ),
+        );
+    }
 }
 
 fn model(run: &Run, config: &RunConfig, pool: &Pool, line: &mut impl FnMut(&str, String)) {
@@ -227,7 +293,10 @@ pub(super) fn after(run: &Run, outcome: Outcome) -> anyhow::Result<String> {
         out += &format!("  {dir}/best           the model with the lowest validation loss\n");
     }
     out += "\nNext:\n";
-    out += &format!("  foretoken generate --model {dir} \"{}\"\n", prompt_for(config));
+    match summary.format {
+        DataFormat::Text => out += &format!("  foretoken generate --model {dir} \"{}\"\n", prompt_for(config)),
+        _ => out += &format!("  foretoken chat --model {dir}\n  foretoken eval --model {dir} --answers\n"),
+    }
     out += &going_on(config, outcome, &dir.to_string());
     out += &format!("  foretoken size --model {dir}\n");
     if config.lora_rank.is_some() {

@@ -13,6 +13,7 @@ mod fallback;
 mod fine_tune;
 mod generate;
 mod memory;
+mod pairs;
 mod pull;
 mod same_bits;
 mod sampling;

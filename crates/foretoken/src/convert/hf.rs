@@ -142,15 +142,12 @@ pub(crate) fn texts(source: &Source, config: &Value) -> Result<Vec<(String, Vec<
 /// `tokenizer_config.json` with the token that begins a text, and the template of a chat.
 fn tokenizer_config(source: &Source, tokenizer: &Tokenizer, bos: &Value) -> Value {
     let limit = source.model.dims().n_positions;
-    let config = tokenizer.tokenizer_config_json(limit);
+    let config = tokenizer.tokenizer_config_json(limit, source.chat_template.as_deref());
     let mut config: Value = serde_json::from_slice(&config).expect("it was just written");
     let bos = bos.as_u64().and_then(|id| u32::try_from(id).ok());
     let mut special = tokenizer.special_tokens();
     if let Some((_, name)) = bos.and_then(|bos| special.find(|(id, _)| *id == bos)) {
         config["bos_token"] = name.into();
-    }
-    if let Some(template) = &source.chat_template {
-        config["chat_template"] = template.as_str().into();
     }
     config
 }

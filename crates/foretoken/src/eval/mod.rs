@@ -18,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+mod answers;
 mod choices;
 mod mean;
 mod questions;
@@ -25,6 +26,7 @@ mod text;
 mod texts;
 mod windows;
 
+pub use answers::{Agreement, AnswerScore, Answered, Asked, character_f1, score_answers};
 pub use choices::{ChoiceScore, score_choices};
 pub use mean::Mean;
 pub use questions::{LARGEST_QUESTION, LARGEST_QUESTIONS, Question, read_questions};

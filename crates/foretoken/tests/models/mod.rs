@@ -36,7 +36,11 @@ pub(crate) fn hf(dir: &Path, arch: Arch, tokenizer: &Tokenizer, n_embd: usize) -
     safetensors::write(&mut file, &tensors(model.params(), &weights), &[]).unwrap();
     std::fs::write(hf.join("config.json"), model.config().to_string()).unwrap();
     std::fs::write(hf.join("tokenizer.json"), tokenizer.to_json()).unwrap();
-    std::fs::write(hf.join("tokenizer_config.json"), tokenizer.tokenizer_config_json(32)).unwrap();
+    std::fs::write(
+        hf.join("tokenizer_config.json"),
+        tokenizer.tokenizer_config_json(32, None),
+    )
+    .unwrap();
     hf
 }
 

@@ -13,6 +13,7 @@ use crate::documents::reader;
 use crate::{Error, Format, Source, find_sources};
 use fields::Fields;
 use rows::{CsvPairs, JsonTalks};
+use serde::{Deserialize, Serialize};
 
 /// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,9 +94,11 @@ impl Conversation {
 }
 
 /// What rows hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DataFormat {
     /// Text to go on with.
+    #[default]
     Text,
     /// A question and an answer a row.
     Qa,

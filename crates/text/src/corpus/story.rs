@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::lexicon::Ask;
+use crate::Conversation;
 
 /// The language of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +149,20 @@ impl Story {
     /// The text up to and including the answer's label: what a model is given. `None` without a question.
     pub fn prompt(&self) -> Option<&str> {
         self.question.as_ref().map(|q| &self.text[..q.prompt_range.end])
+    }
+
+    /// The story and its question, and the answer with its full stop. `None` without a question.
+    ///
+    /// ```
+    /// # use foretoken_text::corpus::Corpus;
+    /// let talk = Corpus::new(0).story(37).conversation().unwrap();
+    /// assert!(talk.messages[0].content.ends_with("At last the clouds went away.\nQuestion: Who was glad?"));
+    /// assert_eq!(talk.messages[1].content, "Molly.");
+    /// ```
+    pub fn conversation(&self) -> Option<Conversation> {
+        let question = self.question.as_ref()?;
+        let (before, _) = self.text[..question.prompt_range.end].rsplit_once('\n')?;
+        Some(Conversation::pair(before, &self.text[question.answer_range.start..]))
     }
 
     /// The answer, which a model should continue the prompt with, after a space and before a full stop.

@@ -59,16 +59,19 @@ impl Tokenizer {
     }
 
     /// The `tokenizer_config.json` beside it, with which `transformers.AutoTokenizer` opens the directory.
-    /// `model_max_length` is the model's `n_positions`.
-    pub fn tokenizer_config_json(&self, model_max_length: usize) -> Vec<u8> {
+    /// `model_max_length` is the model's `n_positions`, `chat_template` the text of a [`crate::ChatTemplate`].
+    pub fn tokenizer_config_json(&self, model_max_length: usize, chat_template: Option<&str>) -> Vec<u8> {
         let end = String::from_utf8_lossy(self.tokens.get(self.eos).expect("the end is a token"));
-        let config = json!({
+        let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": model_max_length,
             "bos_token": end,
             "eos_token": end,
             "clean_up_tokenization_spaces": false,
         });
+        if let Some(template) = chat_template {
+            config["chat_template"] = template.into();
+        }
         let mut json = serde_json::to_vec_pretty(&config).expect("strings and numbers");
         json.push(b'\n');
         json

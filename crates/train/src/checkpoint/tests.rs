@@ -14,10 +14,7 @@ fn what_is_there_stays_only_where_it_is_what_would_be_written() {
     let mark = path.join("mark");
     let kept = |state: &TrainState, run: &Run| {
         std::fs::write(&mark, "").unwrap();
-        assert_eq!(
-            save(&dir, &run.trainer, &run.data.tokenizer, state, false).unwrap(),
-            path
-        );
+        assert_eq!(save(&dir, &run.trainer, &run.data, state, false).unwrap(), path);
         let found = newest(&dir).unwrap();
         assert_eq!((&found.state, found.damaged.len()), (state, 0));
         assert_eq!(
@@ -57,7 +54,7 @@ fn numbers_that_are_not_finite_are_never_saved() {
                 _ => run.trainer.optimizer.v.replace(at, x),
             };
             let before = put(&mut run, poison);
-            let error = save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap_err();
+            let error = save(&dir, &run.trainer, &run.data, &state, false).unwrap_err();
             assert!(
                 matches!(error, Error::Diverged { .. }) && error.to_string().starts_with(says),
                 "{error}"
@@ -66,7 +63,7 @@ fn numbers_that_are_not_finite_are_never_saved() {
         }
     }
     assert_eq!(list(&dir).len(), 1);
-    save(&dir, &run.trainer, &run.data.tokenizer, &state, false).unwrap();
+    save(&dir, &run.trainer, &run.data, &state, false).unwrap();
 }
 
 /// Every optimizer, kept either way: what it saves has its names and types, and N + M steps are N steps, a stop, M steps.
