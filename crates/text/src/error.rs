@@ -16,7 +16,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A path, folder or pattern leads to no file of text.
-    #[error("{pattern}: no text found; give a file, a folder or a pattern with .txt, .md, .jsonl or .csv files")]
+    #[error(
+        "{pattern}: no text found; give a file, a folder or a pattern with .txt, .md, .jsonl, .csv or .parquet files"
+    )]
     NoFiles {
         /// What was asked for.
         pattern: String,
@@ -30,7 +32,7 @@ pub enum Error {
         message: String,
     },
     /// A named file whose extension says nothing about how to read it.
-    #[error("{}: unknown kind of file; known are .txt, .md, .jsonl and .csv: rename it, or give it to standard input where it is text", path.display())]
+    #[error("{}: unknown kind of file; known are .txt, .md, .jsonl, .csv and .parquet: rename it, or give it to standard input where it is text", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -57,7 +59,7 @@ pub enum Error {
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// A row of a `.jsonl` or `.csv` file that cannot be read.
+    /// A row of a `.jsonl`, `.csv` or `.parquet` file that cannot be read.
     #[error("{origin}:{line}: {message}")]
     Row {
         /// The file, or `standard input`.
@@ -68,7 +70,7 @@ pub enum Error {
         message: String,
     },
     /// A text where conversations are wanted.
-    #[error("{origin}: a text has no questions and answers; give a .csv or .jsonl file")]
+    #[error("{origin}: a text has no questions and answers; give a .csv, .jsonl or .parquet file")]
     NoRows {
         /// The file, or `standard input`.
         origin: String,

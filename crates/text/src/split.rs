@@ -8,7 +8,7 @@ pub const MANY_DOCUMENTS: usize = 100;
 /// How a share of the text is kept for validation. (Validation by file needs no split: it is another list of paths.)
 ///
 /// - A text, or a few of them: the last bytes in the order of the sources, cut between two characters.
-/// - Rows of `.jsonl` or `.csv`, or [`MANY_DOCUMENTS`] files and more: whole documents, each chosen by a hash of the seed
+/// - Rows of `.jsonl`, `.csv` or `.parquet`, or [`MANY_DOCUMENTS`] files and more: whole documents, each chosen by a hash of the seed
 ///   and its number. So the share is met only on average, and of a handful of documents there may be none.
 ///
 /// Feed every [`Document`] in order to [`divide`](Split::divide).

@@ -142,7 +142,7 @@ pub struct ConversationOptions {
 
 /// The conversations of some sources, in order and in bounded memory.
 ///
-/// Rows of `.csv` are pairs. Objects of `.jsonl` are pairs, or have `messages` (each `role` and `content`) or
+/// Rows of `.csv` are pairs. Objects of `.jsonl`, and rows of `.parquet`, are pairs, or have `messages` (each `role` and `content`) or
 /// `conversations` (each `from` and `value`, as ShareGPT has them). Unless named, the fields of a pair are the first that
 /// are there, upper or lower case, of
 ///
@@ -218,7 +218,7 @@ impl Conversations {
                     origin: source.name().to_owned(),
                 });
             }
-            Format::JsonLines => Box::new(JsonTalks::new(reader(source)?, name, self.fields.clone())),
+            Format::JsonLines | Format::Parquet => Box::new(JsonTalks::new(reader(source)?, name, self.fields.clone())),
             Format::Csv => Box::new(CsvPairs::new(reader(source)?, name, self.fields.clone())),
         })
     }

@@ -1,8 +1,9 @@
 //! Documents from files, folders, patterns and standard input, one after the other in bounded memory.
 //!
-//! A text file is one document; a row of `.jsonl` or `.csv` is one. A text file larger than a piece comes in several
+//! A text file is one document; a row of `.jsonl`, `.csv` or `.parquet` is one. A text file larger than a piece comes in several
 //! [`Document`]s of which only the last [`ends`](Document::ends).
 
+mod parquet;
 mod rows;
 mod sources;
 mod text;
@@ -15,6 +16,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::Error;
+use parquet::ParquetLines;
 pub use rows::LARGEST_ROW;
 use rows::{CsvRows, JsonRows};
 pub(crate) use rows::{CsvTable, JsonLines, kind_of};
@@ -39,7 +41,7 @@ pub struct Document {
 /// How to read sources.
 #[derive(Debug, Clone)]
 pub struct DocumentOptions {
-    /// The field or column that holds the text in `.jsonl` and `.csv`; several, separated by commas, are joined by a
+    /// The field or column that holds the text of a row; several, separated by commas, are joined by a
     /// line feed. `text` by default.
     pub text_field: String,
     /// How to read all sources, whatever their extensions say; for standard input, which has none. Text by default.
@@ -123,7 +125,7 @@ impl Documents {
         let reader = reader(source)?;
         Ok(match source.format() {
             Format::Text => Box::new(TextPieces::new(reader, name)),
-            Format::JsonLines => Box::new(JsonRows::new(reader, name, self.fields.clone())),
+            Format::JsonLines | Format::Parquet => Box::new(JsonRows::new(reader, name, self.fields.clone())),
             Format::Csv => Box::new(CsvRows::new(reader, name, self.fields.clone())),
         })
     }
@@ -164,8 +166,12 @@ pub(crate) fn reader(source: &Source) -> Result<Box<dyn Read>, Error> {
     let Some(path) = source.path() else {
         return Ok(Box::new(io::stdin()));
     };
-    let file = File::open(path).map_err(|error| io_error(source.name(), error))?;
-    Ok(Box::new(file))
+    let error = |error| io_error(source.name(), error);
+    let file = File::open(path).map_err(error)?;
+    Ok(match source.format() {
+        Format::Parquet => Box::new(ParquetLines::open(file).map_err(error)?),
+        _ => Box::new(file),
+    })
 }
 
 /// What the system said about `name`.

@@ -16,6 +16,8 @@ pub enum Format {
     JsonLines,
     /// `.csv`: a line of column names, then each row is a document.
     Csv,
+    /// `.parquet`: each row is a document, its columns named as the fields of an object.
+    Parquet,
 }
 
 impl Format {
@@ -27,6 +29,7 @@ impl Format {
             "txt" | "md" => Some(Format::Text),
             "jsonl" => Some(Format::JsonLines),
             "csv" => Some(Format::Csv),
+            "parquet" => Some(Format::Parquet),
             _ => None,
         }
     }
