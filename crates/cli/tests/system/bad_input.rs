@@ -24,7 +24,7 @@ fn data() {
     place.write("binary.txt", b"MZ\0\x01\x02");
     place.write("cp949.txt", b"\xbe\xc8\xb3\xe7\xc7\xcf\xbc\xbc\xbf\xe4");
     place.write("short.txt", "짧다");
-    place.write("table.csv", "question,answer\nwhy,because\n");
+    place.write("table.csv", "title,body\nwhy,because\n");
     place.write("broken.csv", "text\n\"never closed\n");
     place.write("ragged.csv", "text,more\na,b\nc\n");
     place.write("broken.jsonl", "{\"text\":\"a\"}\n{\"text\":\n");
@@ -45,7 +45,7 @@ fn data() {
         ("cp949.txt", &["cp949.txt: not UTF-8 at byte 0", "iconv"]),
         (
             "table.csv",
-            &["table.csv:1: no field `text`", "`question`, `answer`", "--text-field"],
+            &["table.csv:1: no field `text`", "`title`, `body`", "--text-field"],
         ),
         ("ragged.csv", &["ragged.csv:3: 1 columns, the first line has 2"]),
         ("broken.jsonl", &["broken.jsonl:2: expected a JSON object on one line"]),

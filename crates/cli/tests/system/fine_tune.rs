@@ -56,7 +56,8 @@ fn an_adapter_is_trained_told_opened_and_merged() {
     place.ok(&format!("{TUNE} --lora-rank 2 --out one --threads 1 --quiet"));
     assert!(adapter("one") == adapter("run"));
     place.ok("train --resume --out run --steps 6 --quiet");
-    place.ok(&format!("{TUNE} --lora-rank 2 --out six --steps 6 --quiet"));
+    let six = TUNE.replace("--steps 4", "--steps 6");
+    place.ok(&format!("{six} --lora-rank 2 --out six --quiet"));
     assert!(adapter("six") == adapter("run"));
 
     // Without its base an adapter is nothing, and says so.
@@ -68,7 +69,7 @@ fn an_adapter_is_trained_told_opened_and_merged() {
     ] {
         let error = place.error(args);
         assert!(
-            error.contains("base") && error.contains("it is no path here"),
+            error.contains("base") && error.contains("is no path here"),
             "{args}: {error}"
         );
     }
@@ -161,7 +162,11 @@ fn what_contradicts_or_is_not_there_is_said() {
             ],
         ),
         ("--lora-rank 2 --optimizer muon", 2, &["--optimizer is muon", "adamw"]),
-        ("--lora-rank 2 --add-tokens a", 2, &["--add-tokens is a", "--lora-rank"]),
+        (
+            "--lora-rank 2 --add-tokens <|x|>",
+            2,
+            &["--add-tokens is <|x|>", "--lora-rank"],
+        ),
         ("--lora-alpha 3", 2, &["--lora-alpha is 3", "--lora-rank"]),
         ("--freeze *q_proj*", 2, &["--freeze is *q_proj*", "near are", "c_proj"]),
         ("--freeze *", 2, &["--freeze is *", "something to learn"]),
