@@ -58,10 +58,10 @@ fn cache() -> PathBuf {
 Examples:
   foretoken train                                         the built-in stories, in two minutes
   foretoken train --data book.txt                         your own text
-  foretoken train --data qa.csv --text-field Q,A --tokenizer bpe:4096 --out runs/qa
+  foretoken train --data qa.csv --dropout 0.2 --patience 3 --out runs/qa   questions and answers
   foretoken train --optimizer muon --grad-accum 16        large steps, with Muon for the hidden matrices
   foretoken train --resume --out runs/qa --steps 4000     go on, with more steps
-  foretoken train --init openai-community/gpt2 --data qa.csv --text-field Q,A --lora-rank 8    an adapter for a model
+  foretoken train --init openai-community/gpt2 --data qa.csv --lora-rank 8    an adapter for a model
   foretoken train --preset nano --steps 50 --profile      where the time of a step goes
 
 The values in brackets are the defaults. SIGINT and SIGTERM finish the step, save, and exit with 0;
