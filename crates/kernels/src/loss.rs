@@ -3,6 +3,7 @@
 use crate::matmul::{Epilogue, Mat, matmul};
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, exp, load, load_or, simd_fn, store};
+use crate::sums::zero;
 
 /// Target of a token that carries no loss, as PyTorch has it.
 pub const IGNORE_INDEX: i32 = -100;
@@ -21,7 +22,10 @@ pub fn head_loss_scratch(n: usize, vocab: usize) -> usize {
 /// `losses[n] = ln sum_v exp(logits[n,v]) - logits[n, target]`, 0 where the target is [`IGNORE_INDEX`];
 /// `dx = dlogits wte`, `dweight = dlogitsᵀ x`, where `dlogits = scale (softmax(logits) - onehot(target))`.
 ///
-/// weight (V,d), targets (N), scratch of [`head_loss_scratch`] floats. Flops `6 N V d`, or `4 N V d` without `dweight`. Error against f64 below
+/// Rows without a target have a gradient of zero and meet no product: of a conversation whose answers alone are learned, most.
+///
+/// weight (V,d), targets (N), scratch of [`head_loss_scratch`] floats. Flops `6 M V d` for M rows with a target, or `4 M V d` without
+/// `dweight`. Error against f64 below
 /// `2e-7 (1 + |value|)` for each root of the terms of the longest sum: N, d or V.
 ///
 /// # Panics
@@ -36,11 +40,18 @@ pub fn head_loss_backward(
     scale: f32,
     scratch: &mut [f32],
 ) {
-    let (n, d, v) = shapes(losses, x, weight, targets);
+    let (_, d, v) = shapes(losses, x, weight, targets);
     let sizes = dweight.as_ref().map_or(v * d, |dweight| dweight.len());
     assert_eq!(sizes, v * d, "the gradient has the weight's shape");
-    for start in (0..n).step_by(ROWS) {
-        let rows = ROWS.min(n - start);
+    let learned = Learned::gather(x, d, targets);
+    let (m, targets) = (learned.rows.len(), &learned.targets);
+    if m == 0
+        && let Some(dweight) = &mut dweight
+    {
+        zero(pool, dweight);
+    }
+    for start in (0..m).step_by(ROWS) {
+        let rows = ROWS.min(m - start);
         let (chunk, logits) = (&mut x[start * d..(start + rows) * d], &mut scratch[..rows * v]);
         matmul(
             pool,
@@ -68,16 +79,20 @@ pub fn head_loss_backward(
         }
         matmul(pool, chunk, dlogits, Mat::new(weight, v, d), Epilogue::Store);
     }
+    learned.spread(losses, 1);
+    learned.spread(x, d);
 }
 
-/// The losses of [`head_loss_backward`] alone. Flops `2 N V d`. Error against f64 below `2e-7 sqrt(d) (1 + loss)`.
+/// The losses of [`head_loss_backward`] alone; x is lost. Flops `2 M V d`. Error against f64 below `2e-7 sqrt(d) (1 + loss)`.
 ///
 /// # Panics
 /// Where shapes differ or a target is not below V.
-pub fn head_loss(pool: &Pool, losses: &mut [f32], x: &[f32], weight: &[f32], targets: &[i32], scratch: &mut [f32]) {
-    let (n, d, v) = shapes(losses, x, weight, targets);
-    for start in (0..n).step_by(ROWS) {
-        let rows = ROWS.min(n - start);
+pub fn head_loss(pool: &Pool, losses: &mut [f32], x: &mut [f32], weight: &[f32], targets: &[i32], scratch: &mut [f32]) {
+    let (_, d, v) = shapes(losses, x, weight, targets);
+    let learned = Learned::gather(x, d, targets);
+    let (m, targets) = (learned.rows.len(), &learned.targets);
+    for start in (0..m).step_by(ROWS) {
+        let rows = ROWS.min(m - start);
         let (chunk, logits) = (&x[start * d..(start + rows) * d], &mut scratch[..rows * v]);
         matmul(
             pool,
@@ -94,6 +109,40 @@ pub fn head_loss(pool: &Pool, losses: &mut [f32], x: &[f32], weight: &[f32], tar
             &targets[start..start + rows],
             None,
         );
+    }
+    learned.spread(losses, 1);
+}
+
+/// The rows that have a target, while they lie together at the front.
+struct Learned {
+    /// Where each came from.
+    rows: Vec<usize>,
+    targets: Vec<i32>,
+}
+
+impl Learned {
+    /// Moves the rows of x (N,d) that have a target to the front, in order.
+    fn gather(x: &mut [f32], d: usize, targets: &[i32]) -> Self {
+        let rows: Vec<usize> = (0..targets.len()).filter(|&n| targets[n] != IGNORE_INDEX).collect();
+        for (to, &from) in rows.iter().enumerate().filter(|(to, from)| to != *from) {
+            x.copy_within(from * d..(from + 1) * d, to * d);
+        }
+        let targets = rows.iter().map(|&n| targets[n]).collect();
+        Self { rows, targets }
+    }
+
+    /// Moves rows (N,d) from the front to where they came from, and clears the others.
+    fn spread(&self, x: &mut [f32], d: usize) {
+        if x.len() == self.rows.len() * d {
+            return;
+        }
+        let mut end = x.len();
+        for (from, &to) in self.rows.iter().enumerate().rev() {
+            x.copy_within(from * d..(from + 1) * d, to * d);
+            x[(to + 1) * d..end].fill(0.0);
+            end = to * d;
+        }
+        x[..end].fill(0.0);
     }
 }
 
@@ -130,12 +179,6 @@ fn rows_of(pool: &Pool, logits: &mut [f32], v: usize, losses: &mut [f32], target
 
 simd_fn! {
     fn one_row[S](logits: &mut [f32], target: i32, scale: Option<f32>) -> f32 {
-        if target == IGNORE_INDEX {
-            if scale.is_some() {
-                logits.fill(0.0);
-            }
-            return 0.0;
-        }
         let (v, target) = (logits.len(), target as usize);
         let mut maxv = S::splat(f32::NEG_INFINITY);
         for i in (0..v).step_by(LANES) {
@@ -233,7 +276,7 @@ mod tests {
                 &mut scratch,
             );
             let mut alone = vec![0.0; n];
-            head_loss(&pool, &mut alone, &x, &w, &targets, &mut scratch);
+            head_loss(&pool, &mut alone, &mut x.clone(), &w, &targets, &mut scratch);
             assert_eq!(alone, losses);
             let mut want_dw = vec![0.0f64; v * d];
             for i in 0..n {

@@ -417,7 +417,7 @@ impl Run {
         self.state.skipped = self.trainer.skipped;
         self.state.skipped_in_a_row = self.trainer.skipped_in_a_row;
         self.state.tokens += config.tokens_a_step();
-        let flops_per_s = self.trainer.step_flops() / seconds;
+        let flops_per_s = self.trainer.step_flops(&self.data.train) / seconds;
         if let Some(limit) = self.limit.as_mut().filter(|limit| flops_per_s > **limit) {
             *limit = peak_flops(pool).max(flops_per_s);
         }

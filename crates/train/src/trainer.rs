@@ -33,6 +33,8 @@ pub struct Trainer {
     config: RunConfig,
     /// Flops of a micro-batch.
     flops: f64,
+    /// Those of the head in it, which tokens without loss do not meet.
+    head_flops: f64,
     gradients: GradientTree,
     lanes: Lanes,
     /// The batches of a step.
@@ -99,6 +101,13 @@ impl Trainer {
         };
         let losses = vec![0.0; b * t];
         let flops = trainable.training_flops(&*model, b, t, config.recompute);
+        let head = model
+            .walk(b, t, config.recompute)
+            .into_iter()
+            .find(|step| step.name == "logits");
+        let head = head.map_or(0.0, |step| {
+            step.forward_flops + trainable.backward_flops(model.params(), &step, 0, b * t)
+        });
         let windows = vec![Window::default(); config.grad_accum];
         Ok(Self {
             model,
@@ -107,6 +116,7 @@ impl Trainer {
             adapter,
             origin,
             flops,
+            head_flops: head,
             optimizer,
             step: 0,
             skipped: 0,
@@ -200,9 +210,18 @@ impl Trainer {
         Ok(total / count as f64)
     }
 
-    /// Multiplications and additions of a step: forward and backward of every micro-batch, and Muon's orthogonalisation.
-    pub fn step_flops(&self) -> f64 {
-        self.flops * self.config.grad_accum as f64 + self.optimizer.plan().flops
+    /// Multiplications and additions of a step on these data: forward and backward of every micro-batch, and Muon's
+    /// orthogonalisation. Attention counts as if every row were one document.
+    pub fn step_flops(&self, data: &Data) -> f64 {
+        let without_loss = match data {
+            Data::Text(_) => 0.0,
+            Data::Examples(packed) => {
+                let tokens = packed.report.rows * self.config.t();
+                1.0 - packed.report.targets as f64 / tokens.max(1) as f64
+            }
+        };
+        let micro_batch = self.flops - without_loss * self.head_flops;
+        micro_batch * self.config.grad_accum as f64 + self.optimizer.plan().flops
     }
 
     /// What of the model learns.

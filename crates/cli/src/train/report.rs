@@ -58,7 +58,7 @@ pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
         )
         .to_lowercase(),
     );
-    let flops = run.trainer.step_flops();
+    let flops = run.trainer.step_flops(&run.data.train);
     line(
         "machine",
         format!(
