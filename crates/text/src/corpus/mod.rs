@@ -92,6 +92,7 @@ mod world;
 
 use std::ops::Range;
 
+use crate::{Conversation, Message, Role};
 use pen::{Reader, Writer};
 use random::Random;
 pub use story::{Language, Question, QuestionKind, Story};
@@ -107,6 +108,8 @@ pub struct Corpus {
 
 /// Longer than nearly all stories, in bytes: one allocation a story.
 const USUAL_LENGTH: usize = 640;
+/// What a [talk](Corpus::talk) asks at most.
+const QUESTIONS: usize = 6;
 
 impl Corpus {
     /// The corpus of a seed.
@@ -131,6 +134,41 @@ impl Corpus {
             }),
             text: pen.text,
         }
+    }
+
+    /// The tale of story `index`, and up to six different questions about it: a story teaches the more, the more is asked.
+    ///
+    /// The first message holds the story and the first question, as [`Story::conversation`] has them.
+    ///
+    /// ```
+    /// # use foretoken_text::corpus::Corpus;
+    /// let talk = Corpus::new(0).talk(37);
+    /// assert!(talk.messages[0].content.starts_with("One cloudy evening, Eva went to the fairground."));
+    /// assert_eq!(talk.messages[2].content, "Question: Who gave the kite to Molly?");
+    /// assert_eq!(talk.messages[3].content, "Eva.");
+    /// ```
+    pub fn talk(&self, index: u64) -> Conversation {
+        let mut pen = Writer::new(Random::new(self.seed, index), 2 * USUAL_LENGTH);
+        let (end, asked) = Tale::new(Limits::WHOLE).talk(&mut pen, QUESTIONS);
+        let text = |range: Range<usize>| &pen.text[range];
+        let mut messages = Vec::with_capacity(2 * asked.len());
+        for (i, question) in asked.iter().enumerate() {
+            // Without the line of the answer's label.
+            let (asks, _) = text(question.prompt.clone()).split_once('\n').expect("two labels");
+            messages.push(Message::new(
+                Role::User,
+                match i {
+                    0 => format!("{}\n{asks}", text(0..end)),
+                    _ => asks.to_owned(),
+                },
+            ));
+            // With its full stop.
+            messages.push(Message::new(
+                Role::Assistant,
+                text(question.answer.start..question.answer.end + 1),
+            ));
+        }
+        Conversation { messages }
     }
 
     /// The exact -log2 probability of a text as a story of any seed, its end included; `None` if no story has this text.

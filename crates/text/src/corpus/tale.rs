@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::english::ENGLISH;
 use super::korean::KOREAN;
-use super::lexicon::{Kind, Lexicon};
+use super::lexicon::{Ask, Kind, Lexicon};
 use super::pen::Pen;
 use super::world::{EVENTS, Event, World};
 use super::{Language, QuestionKind};
@@ -225,31 +225,60 @@ impl Tale {
         true
     }
 
-    /// A question and its answer.
-    fn ask(&mut self, pen: &mut impl Pen) {
+    /// One of the questions that this tale answers and that were not asked before; `None` where there is no other.
+    fn another_question(&self, pen: &mut impl Pen, before: &[(Ask, Event)]) -> Option<(Ask, Event)> {
         let questions = self.world.questions();
-        // First the kind, so that a kind with many candidates is not asked more often; then one of its kind.
-        let mut weights = QuestionKind::WEIGHTS;
-        for kind in QuestionKind::ALL {
-            if !questions
-                .as_slice()
-                .iter()
-                .any(|(ask, _)| QuestionKind::of(*ask) == kind)
-            {
-                weights[kind as usize] = 0;
-            }
-        }
-        let kind = QuestionKind::ALL[pen.weigh(&weights)];
-        let of_kind = || {
+        let open = || {
             questions
                 .as_slice()
                 .iter()
-                .filter(|(ask, _)| QuestionKind::of(*ask) == kind)
+                .filter(|question| !before.contains(question))
         };
-        let &(ask, event) = of_kind().nth(pen.choose(of_kind().count())).expect("below its count");
+        // First the kind, so that a kind with many candidates is not asked more often; then one of its kind.
+        let mut weights = QuestionKind::WEIGHTS;
+        for kind in QuestionKind::ALL {
+            if !open().any(|(ask, _)| QuestionKind::of(*ask) == kind) {
+                weights[kind as usize] = 0;
+            }
+        }
+        if weights.iter().all(|&weight| weight == 0) {
+            return None;
+        }
+        let kind = QuestionKind::ALL[pen.weigh(&weights)];
+        let of_kind = || open().filter(|(ask, _)| QuestionKind::of(*ask) == kind);
+        of_kind().nth(pen.choose(of_kind().count())).copied()
+    }
+
+    /// A question and its answer, where the tale ends in one.
+    fn ask(&mut self, pen: &mut impl Pen) {
+        let question = self
+            .another_question(pen, &[])
+            .expect("every tale can be asked for the weather");
+        self.put(pen, "\n");
+        self.asked = Some(self.put_question(pen, question));
+    }
+
+    /// Tells the tale and then asks, up to `most` different questions: where the tale ends, and the questions.
+    pub(super) fn talk(&mut self, pen: &mut impl Pen, most: usize) -> (usize, Vec<Asked>) {
+        while self.phase != Phase::Question {
+            self.step(pen);
+        }
+        self.phase = Phase::Done;
+        let end = self.len;
+        let (mut before, mut asked) = (Vec::new(), Vec::new());
+        while before.len() < most
+            && let Some(question) = self.another_question(pen, &before)
+        {
+            before.push(question);
+            asked.push(self.put_question(pen, question));
+        }
+        (end, asked)
+    }
+
+    /// Writes a question and its answer.
+    fn put_question(&mut self, pen: &mut impl Pen, (ask, event): (Ask, Event)) -> Asked {
         let (question, answer) = (self.lexicon.question)(ask);
         let (question_label, answer_label) = self.lexicon.labels;
-        self.put(pen, "\n");
         let prompt = self.len;
         self.put(pen, question_label);
         self.write_form(pen, question, event);
@@ -261,7 +290,11 @@ impl Tale {
         self.write_form(pen, answer, event);
         let answer = answer_start..self.len;
         self.put(pen, ".");
-        self.asked = Some(Asked { kind, prompt, answer });
+        Asked {
+            kind: QuestionKind::of(ask),
+            prompt,
+            answer,
+        }
     }
 
     /// Tells an event in one of its forms, and lets it happen.

@@ -201,7 +201,11 @@ impl Origin {
         Ok(match &self.place {
             Place::Corpus { stories, validation } => {
                 let (corpus, range) = stories_of(part, *stories, *validation);
-                Box::new(range.filter_map(move |index| corpus.story(index).conversation().map(Ok)))
+                let chat = self.format == DataFormat::Chat;
+                Box::new(range.filter_map(move |index| match chat {
+                    true => Some(Ok(corpus.talk(index))),
+                    false => corpus.story(index).conversation().map(Ok),
+                }))
             }
             Place::Files { val, conversations, .. } if !val.is_empty() && part == Part::Val => {
                 Box::new(Conversations::of(val.clone(), conversations))
