@@ -114,6 +114,19 @@ impl Tale {
     ///
     /// Where a tale leaves something out, the same step goes on to what follows: each step but the last writes something.
     pub(super) fn step(&mut self, pen: &mut impl Pen) -> bool {
+        if self.tell_on(pen) {
+            return true;
+        }
+        let asks = self.phase == Phase::Question && pen.weigh(&[1, 2]) == 1;
+        self.phase = Phase::Done;
+        if asks {
+            self.ask(pen);
+        }
+        asks
+    }
+
+    /// Tells one more sentence of the story; `false` when it was over.
+    fn tell_on(&mut self, pen: &mut impl Pen) -> bool {
         loop {
             match self.phase {
                 Phase::Opening => {
@@ -162,14 +175,7 @@ impl Tale {
                         return true;
                     }
                 }
-                Phase::Question => {
-                    self.phase = Phase::Done;
-                    if pen.weigh(&[1, 2]) == 1 {
-                        self.ask(pen);
-                        return true;
-                    }
-                }
-                Phase::Done => return false,
+                Phase::Question | Phase::Done => return false,
             }
         }
     }
@@ -260,9 +266,7 @@ impl Tale {
 
     /// Tells the tale and then asks, up to `most` different questions: where the tale ends, and the questions.
     pub(super) fn talk(&mut self, pen: &mut impl Pen, most: usize) -> (usize, Vec<Asked>) {
-        while self.phase != Phase::Question {
-            self.step(pen);
-        }
+        while self.tell_on(pen) {}
         self.phase = Phase::Done;
         let end = self.len;
         let (mut before, mut asked) = (Vec::new(), Vec::new());

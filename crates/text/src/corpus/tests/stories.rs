@@ -174,3 +174,37 @@ fn particles_in_stories_are_right() {
         assert!(!text.contains(wrong), "{wrong:?} comes up");
     }
 }
+
+#[test]
+fn a_talk_tells_the_tale_of_its_story_and_asks_different_questions() {
+    let corpus = Corpus::new(7);
+    for index in 0..2000 {
+        let (story, talk) = (corpus.story(index), corpus.talk(index));
+        let tale = story.text.lines().next().unwrap();
+        let messages = &talk.messages;
+        assert!(
+            messages[0].content.starts_with(&format!("{tale}\n")),
+            "{index}: {messages:?}"
+        );
+        assert!(
+            (4..=12).contains(&messages.len()) && messages.len() % 2 == 0,
+            "{index}: {messages:?}"
+        );
+        let mut questions: Vec<&str> = (messages.iter().step_by(2))
+            .map(|message| message.content.lines().last().unwrap())
+            .collect();
+        let asked = questions.len();
+        questions.sort_unstable();
+        questions.dedup();
+        assert_eq!(questions.len(), asked, "{index}: {messages:?}");
+        if let Some(answers) = story.conversation() {
+            // The same question has the same answer, whoever asks it.
+            let asks = answers.messages[0].content.lines().last().unwrap();
+            let again = messages.chunks(2).find(|pair| pair[0].content.ends_with(asks));
+            assert!(
+                again.is_none_or(|pair| pair[1] == answers.messages[1]),
+                "{index}: {messages:?}"
+            );
+        }
+    }
+}
