@@ -28,6 +28,62 @@ pub enum Error {
         /// Where runs are looked for.
         path: PathBuf,
     },
+    /// More tokens than the model has positions.
+    #[error(
+        "the text has {tokens} tokens, and the model sees {n_positions} at once: look at a shorter text, or at its end"
+    )]
+    TooLong {
+        /// Of the text.
+        tokens: usize,
+        /// Of the model.
+        n_positions: usize,
+    },
+    /// What was named is not one token.
+    #[error(
+        "{named:?} is not one token of this model ({found}): name one by its text, with the space before it if it has one, or by its number, as #42"
+    )]
+    NoToken {
+        /// As it was given.
+        named: String,
+        /// What it is.
+        found: String,
+    },
+    /// A position outside of the text.
+    #[error("there is no token {position}: the text has {tokens}, counted from 0, or from the end as -1")]
+    NoPosition {
+        /// As it was given.
+        position: isize,
+        /// Of the text.
+        tokens: usize,
+    },
+    /// A head or layer that the model does not have.
+    #[error("there is no head {layer}.{head}: the model has {layers} layers of {heads} heads, each counted from 0")]
+    NoHead {
+        /// As it was given.
+        layer: usize,
+        /// As it was given.
+        head: usize,
+        /// L.
+        layers: usize,
+        /// h.
+        heads: usize,
+    },
+    /// Two texts that cannot be laid beside each other.
+    #[error("the texts have {tokens} and {other} tokens: a patch takes two texts that differ in single tokens")]
+    PatchLength {
+        /// Of the text.
+        tokens: usize,
+        /// Of the other.
+        other: usize,
+    },
+    /// Two models that differ in more than their weights.
+    #[error("{} and {} are not of one architecture and size: compare two checkpoints of a run, or a model with what was tuned from it", .path.display(), .other.display())]
+    OtherModel {
+        /// The second.
+        path: PathBuf,
+        /// The first.
+        other: PathBuf,
+    },
     /// A directory without a tokeniser.
     #[error("{} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt", .path.display())]
     NoTokenizer {

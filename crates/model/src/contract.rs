@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::gradient::Gradient;
 use crate::params::ParamTable;
+use crate::probe::{Anatomy, Probe};
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
@@ -256,8 +257,21 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// tokens of each, as many as it wants, one sequence behind the other.
     ///
     /// [`crate::decode`], [`crate::decode_each`] and [`crate::decode_together`] are for whoever has tokens: here there are at
-    /// most [`DecodeState::rows`] of the first state.
-    fn extend(&self, pool: &Pool, weights: Weights<'_>, sequences: &mut [NewTokens<'_>], logits: &mut [f32]);
+    /// most [`DecodeState::rows`] of the first state. A probe listens to one sequence.
+    fn extend(
+        &self,
+        pool: &Pool,
+        weights: Weights<'_>,
+        sequences: &mut [NewTokens<'_>],
+        logits: &mut [f32],
+        probe: Option<&mut dyn Probe>,
+    );
+
+    /// Logits (rows,V) of rows (rows,d) of the stream, wherever they come from: the last norm and the head. `x` becomes its norm.
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]);
+
+    /// Which tensors do what.
+    fn anatomy(&self) -> Anatomy;
 
     /// What the kernels take beside [`Model::activations`].
     fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch;

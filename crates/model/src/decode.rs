@@ -3,6 +3,7 @@
 use crate::arena::{Arena, Plan, Slot};
 use crate::contract::{DecodePlan, Dims, Model, Pass, Scratch};
 use crate::error::Error;
+use crate::probe::{At, Probe, Site};
 use crate::state::{DecodeState, NewTokens};
 use crate::weights::{Weight, Weights};
 use foretoken_kernels::{
@@ -104,7 +105,7 @@ pub fn decode_together<'w>(
         let tokens = states.iter_mut().zip(ids.chunks_exact(1));
         let mut sequences: Vec<NewTokens<'_>> =
             tokens.map(|(state, ids)| NewTokens { state, ids, logits: 1 }).collect();
-        model.extend(pool, weights, &mut sequences, logits);
+        model.extend(pool, weights, &mut sequences, logits, None);
     }
 }
 
@@ -126,6 +127,7 @@ fn extend_one(
             logits: rows,
         }],
         logits,
+        None,
     );
 }
 
@@ -299,5 +301,21 @@ pub(crate) fn head(pool: &Pool, logits: &mut [f32], x: &[f32], weight: Weight<'_
             let (x, weight) = (Mat::new(x, rows, d), Mat::new(weight, weight.len() / d, d));
             matmul(pool, logits, x, weight.t(), Epilogue::Store);
         }
+    }
+}
+
+/// Shows a probe what is there of one sequence, if anybody listens.
+pub(crate) fn show(
+    probe: &mut Option<&mut dyn Probe>,
+    (layer, site): (usize, Site),
+    sequences: &[NewTokens<'_>],
+    values: &mut [f32],
+) {
+    if let Some(probe) = probe {
+        let [NewTokens { state, .. }] = sequences else {
+            panic!("a probe listens to one sequence, not to {}", sequences.len());
+        };
+        let first = state.len;
+        probe.visit(At { layer, site, first }, values);
     }
 }

@@ -6,6 +6,7 @@ use crate::arena::{Plan, Slot};
 use crate::contract::{DecodePlan, Dims, Pass};
 use crate::decode::{self, CHUNK, Heads};
 use crate::error::Error;
+use crate::probe::{Probe, Site};
 use crate::state::{DecodeState, NewTokens};
 use crate::weights::Weight;
 use foretoken_kernels::{
@@ -77,6 +78,7 @@ pub(super) fn extend(
     w: &Params<Weight<'_>>,
     sequences: &mut [NewTokens<'_>],
     logits: &mut [f32],
+    mut probe: Option<&mut dyn Probe>,
 ) {
     let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.layer_norm_epsilon);
     let (n, wanted) = decode::count(sequences, logits, model.dims.vocab_size);
@@ -102,14 +104,20 @@ pub(super) fn extend(
         };
 
     decode::embed(pool, x, sequences, w.wte, Some(w.wpe.floats()));
+    decode::show(&mut probe, (0, Site::Embedded), sequences, x);
     for (i, w) in w.h.iter().enumerate() {
         norm(normed, mean, rstd, x, w.ln_1_weight, w.ln_1_bias);
         linear(pool, qkv, normed, w.c_attn_weight, w.c_attn_bias.floats());
+        decode::show(&mut probe, (i, Site::Qkv), sequences, qkv);
         decode::attend(pool, heads, qkv, sequences, i, attention);
+        decode::show(&mut probe, (i, Site::Heads), sequences, heads);
         linear_residual(pool, mid, x, heads, w.attn_c_proj_weight, w.attn_c_proj_bias.floats());
+        decode::show(&mut probe, (i, Site::Middle), sequences, mid);
         norm(normed, mean, rstd, mid, w.ln_2_weight, w.ln_2_bias);
         linear_gelu(pool, gelu, fc, normed, w.c_fc_weight, w.c_fc_bias.floats());
+        decode::show(&mut probe, (i, Site::Hidden), sequences, gelu);
         linear_residual(pool, x, mid, gelu, w.mlp_c_proj_weight, w.mlp_c_proj_bias.floats());
+        decode::show(&mut probe, (i, Site::Out), sequences, x);
     }
     decode::finish(x, sequences, d);
     if wanted > 0 {
@@ -119,6 +127,17 @@ pub(super) fn extend(
         decode::head(pool, logits, normed, w.wte, d);
     }
     sequences[0].state.work = arena;
+}
+
+/// See [`crate::Model::unembed`].
+pub(super) fn unembed(model: &Gpt2, pool: &Pool, w: &Params<Weight<'_>>, x: &mut [f32], logits: &mut [f32]) {
+    let (d, eps) = (model.dims.n_embd, model.config.layer_norm_epsilon);
+    let rows = x.len() / d;
+    let (mut normed, mut mean, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows], vec![0.0; rows]);
+    let (weight, bias) = (w.ln_f_weight.floats(), w.ln_f_bias.floats());
+    layernorm_forward(pool, &mut normed, &mut mean, &mut rstd, x, weight, bias, eps);
+    decode::head(pool, logits, &normed, w.wte, d);
+    x.copy_from_slice(&normed);
 }
 
 /// y (N,out) = x W + bias.

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::gradient::Gradient;
 use crate::params::ParamTable;
+use crate::probe::{Anatomy, LayerAnatomy, NormAnatomy, Probe};
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
@@ -188,9 +189,44 @@ impl Model for Gpt2 {
         decode::memory(self, (capacity, kind))
     }
 
-    fn extend(&self, pool: &Pool, weights: Weights<'_>, sequences: &mut [NewTokens<'_>], logits: &mut [f32]) {
-        let parts = weights.parts(&self.table);
-        decode::extend(self, pool, &Params::from_parts(&self.dims, parts), sequences, logits);
+    fn extend(
+        &self,
+        pool: &Pool,
+        weights: Weights<'_>,
+        sequences: &mut [NewTokens<'_>],
+        logits: &mut [f32],
+        probe: Option<&mut dyn Probe>,
+    ) {
+        let w = Params::from_parts(&self.dims, weights.parts(&self.table));
+        decode::extend(self, pool, &w, sequences, logits, probe);
+    }
+
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]) {
+        let w = Params::from_parts(&self.dims, weights.parts(&self.table));
+        decode::unembed(self, pool, &w, x, logits);
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        let place = Params::from_parts(&self.dims, 0..);
+        let layers = place.h.iter().map(|block| LayerAnatomy {
+            heads_out: block.attn_c_proj_weight,
+            heads_out_bias: Some(block.attn_c_proj_bias),
+            hidden_out: block.mlp_c_proj_weight,
+            hidden_out_bias: Some(block.mlp_c_proj_bias),
+        });
+        Anatomy {
+            embedding: place.wte,
+            positions: Some(place.wpe),
+            layers: layers.collect(),
+            norm: NormAnatomy {
+                weight: place.ln_f_weight,
+                bias: Some(place.ln_f_bias),
+                epsilon: self.config.layer_norm_epsilon,
+                centred: true,
+            },
+            head: place.wte,
+            attention: self.attention_dims(1, 1),
+        }
     }
 
     fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch {

@@ -6,6 +6,7 @@ use crate::arena::{Plan, Slot};
 use crate::contract::{DecodePlan, Pass};
 use crate::decode::{self, CHUNK, Heads};
 use crate::error::Error;
+use crate::probe::{Probe, Site};
 use crate::state::{DecodeState, NewTokens};
 use crate::weights::Weight;
 use foretoken_kernels::{
@@ -85,6 +86,7 @@ pub(super) fn extend(
     w: &Params<Weight<'_>>,
     sequences: &mut [NewTokens<'_>],
     logits: &mut [f32],
+    mut probe: Option<&mut dyn Probe>,
 ) {
     let (d, f, eps) = (model.dims.n_embd, model.dims.n_inner, model.config.rms_norm_eps);
     let (n, wanted) = decode::count(sequences, logits, model.dims.vocab_size);
@@ -113,6 +115,7 @@ pub(super) fn extend(
         first += ids.len();
     }
     decode::embed(pool, x, sequences, w.embed, None);
+    decode::show(&mut probe, (0, Site::Embedded), sequences, x);
     for (i, w) in w.layers.iter().enumerate() {
         rmsnorm_forward(pool, normed, rstd, x, w.input_norm.floats(), eps);
         for (column, weight) in [(0, w.q_proj), (d, w.k_proj), (d + kv, w.v_proj)] {
@@ -126,13 +129,18 @@ pub(super) fn extend(
             &[],
             Turn::Forward,
         );
+        decode::show(&mut probe, (i, Site::Qkv), sequences, qkv);
         decode::attend(pool, heads, qkv, sequences, i, attention);
+        decode::show(&mut probe, (i, Site::Heads), sequences, heads);
         linear_added(pool, n, (&mut *x, &mut *part), heads, w.o_proj);
+        decode::show(&mut probe, (i, Site::Middle), sequences, x);
         rmsnorm_forward(pool, normed, rstd, x, w.post_norm.floats(), eps);
         linear(pool, n, gate, normed, w.gate_proj);
         linear(pool, n, up, normed, w.up_proj);
         swiglu_forward(pool, hidden, gate, up);
+        decode::show(&mut probe, (i, Site::Hidden), sequences, hidden);
         linear_added(pool, n, (&mut *x, &mut *part), hidden, w.down_proj);
+        decode::show(&mut probe, (i, Site::Out), sequences, x);
     }
     decode::finish(x, sequences, d);
     if wanted > 0 {
@@ -148,6 +156,15 @@ pub(super) fn extend(
         decode::head(pool, logits, normed, w.head(), d);
     }
     sequences[0].state.work = arena;
+}
+
+/// See [`crate::Model::unembed`].
+pub(super) fn unembed(model: &Llama, pool: &Pool, w: &Params<Weight<'_>>, x: &mut [f32], logits: &mut [f32]) {
+    let (d, eps) = (model.dims.n_embd, model.config.rms_norm_eps);
+    let (mut normed, mut rstd) = (vec![0.0; x.len()], vec![0.0; x.len() / d]);
+    rmsnorm_forward(pool, &mut normed, &mut rstd, x, w.norm.floats(), eps);
+    decode::head(pool, logits, &normed, w.head(), d);
+    x.copy_from_slice(&normed);
 }
 
 /// y (N,out) = x (N,in) Wᵀ, W (out,in).

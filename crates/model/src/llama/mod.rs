@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::gradient::Gradient;
 use crate::params::ParamTable;
+use crate::probe::{Anatomy, LayerAnatomy, NormAnatomy, Probe};
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
@@ -188,15 +189,44 @@ impl Model for Llama {
         decode::memory(self, (capacity, kind))
     }
 
-    fn extend(&self, pool: &Pool, weights: Weights<'_>, sequences: &mut [NewTokens<'_>], logits: &mut [f32]) {
-        let parts = weights.parts(&self.table);
-        decode::extend(
-            self,
-            pool,
-            &Params::from_parts(&self.config, &self.dims, parts),
-            sequences,
-            logits,
-        );
+    fn extend(
+        &self,
+        pool: &Pool,
+        weights: Weights<'_>,
+        sequences: &mut [NewTokens<'_>],
+        logits: &mut [f32],
+        probe: Option<&mut dyn Probe>,
+    ) {
+        let w = Params::from_parts(&self.config, &self.dims, weights.parts(&self.table));
+        decode::extend(self, pool, &w, sequences, logits, probe);
+    }
+
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]) {
+        let w = Params::from_parts(&self.config, &self.dims, weights.parts(&self.table));
+        decode::unembed(self, pool, &w, x, logits);
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        let place = Params::from_parts(&self.config, &self.dims, 0..);
+        let layers = place.layers.iter().map(|block| LayerAnatomy {
+            heads_out: block.o_proj,
+            heads_out_bias: None,
+            hidden_out: block.down_proj,
+            hidden_out_bias: None,
+        });
+        Anatomy {
+            embedding: place.embed,
+            positions: None,
+            layers: layers.collect(),
+            norm: NormAnatomy {
+                weight: place.norm,
+                bias: None,
+                epsilon: self.config.rms_norm_eps,
+                centred: false,
+            },
+            head: place.head(),
+            attention: self.attention_dims(1, 1),
+        }
     }
 
     fn scratch(&self, b: usize, t: usize, pass: Pass) -> Scratch {

@@ -1,0 +1,152 @@
+//! What heads look at, with words.
+
+use super::{Granularity, Group, Look, Piece};
+use crate::error::Error;
+use foretoken_lens::{HeadMap, Keep, Pattern, Weighing, head_maps};
+use serde::Serialize;
+
+/// All heads in small.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attention {
+    /// `attention`.
+    pub view: &'static str,
+    /// Which model.
+    pub model: String,
+    /// Every token.
+    pub tokens: Vec<Piece>,
+    /// Layer after layer.
+    pub heads: Vec<HeadMap>,
+}
+
+/// One head.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeadView {
+    /// `head`.
+    pub view: &'static str,
+    /// Which model.
+    pub model: String,
+    /// Every token.
+    pub tokens: Vec<Piece>,
+    /// From 0.
+    pub layer: usize,
+    /// From 0.
+    pub head: usize,
+    /// What stands in the cells.
+    pub weighing: Weighing,
+    /// How finely.
+    pub by: Granularity,
+    /// Rows and columns of `weights`.
+    pub groups: Vec<Group>,
+    /// (groups,groups), a row a query. Looks at a group add up, looks from a group are averaged.
+    pub weights: Vec<f32>,
+}
+
+/// What one group looks at, or who looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Looked {
+    /// The other group.
+    pub group: usize,
+    /// How much.
+    pub weight: f32,
+}
+
+impl Look<'_> {
+    /// All heads of all layers, each in `side` x `side` cells at most; the granularity of tokens alone.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn attention(&self, side: usize, by: Granularity) -> Result<Attention, Error> {
+        debug_assert_eq!(by, Granularity::Token, "maps are of tokens");
+        let trace = self.trace(
+            Keep {
+                qkv: true,
+                ..Keep::STREAM
+            },
+            &[],
+        )?;
+        Ok(Attention {
+            view: "attention",
+            model: self.model_name(),
+            tokens: self.pieces.clone(),
+            heads: head_maps(self.gpt.subject(), &trace, side),
+        })
+    }
+
+    /// One head.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`]; no memory.
+    pub fn head(&self, layer: usize, head: usize, weighing: Weighing, by: Granularity) -> Result<HeadView, Error> {
+        let dims = self.gpt.model().dims();
+        if layer >= dims.n_layer || head >= dims.n_head {
+            return Err(Error::NoHead {
+                layer,
+                head,
+                layers: dims.n_layer,
+                heads: dims.n_head,
+            });
+        }
+        let trace = self.trace(
+            Keep {
+                qkv: true,
+                ..Keep::STREAM
+            },
+            &[],
+        )?;
+        let pattern = Pattern::weighed(self.gpt.subject(), &trace, layer, head, weighing);
+        let groups = by.groups(&self.pieces);
+        Ok(HeadView {
+            view: "head",
+            model: self.model_name(),
+            tokens: self.pieces.clone(),
+            layer,
+            head,
+            weighing,
+            by,
+            weights: grouped(&pattern.weights, &groups, self.ids.len()),
+            groups,
+        })
+    }
+}
+
+/// Sums over the tokens that are looked at, means over those that look.
+fn grouped(weights: &[f32], groups: &[Group], t: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(groups.len() * groups.len());
+    for from in groups {
+        for to in groups {
+            let rows = from.start..from.end;
+            let sum: f32 = rows
+                .map(|i| weights[i * t + to.start..i * t + to.end].iter().sum::<f32>())
+                .sum();
+            out.push(sum / (from.end - from.start) as f32);
+        }
+    }
+    out
+}
+
+impl HeadView {
+    /// What a group looks at, the most first.
+    pub fn looks_at(&self, group: usize, count: usize) -> Vec<Looked> {
+        let n = self.groups.len();
+        most(self.weights[group * n..(group + 1) * n].iter().copied(), count)
+    }
+
+    /// Who looks at a group, the most first.
+    pub fn looked_at_by(&self, group: usize, count: usize) -> Vec<Looked> {
+        most(
+            self.weights.iter().skip(group).step_by(self.groups.len()).copied(),
+            count,
+        )
+    }
+}
+
+fn most(weights: impl Iterator<Item = f32>, count: usize) -> Vec<Looked> {
+    let mut all: Vec<Looked> = weights
+        .enumerate()
+        .map(|(group, weight)| Looked { group, weight })
+        .collect();
+    all.retain(|looked| looked.weight != 0.0);
+    all.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.group.cmp(&b.group)));
+    all.truncate(count);
+    all
+}

@@ -1,0 +1,123 @@
+//! What training changed: two models side by side, and probes over the checkpoints of a run.
+
+use super::Look;
+use crate::error::Error;
+use crate::gpt::Gpt;
+use crate::write::GenerateOptions;
+use foretoken_generate::Sampling;
+use foretoken_lens::{HeadMap, TensorChange, compare_weights};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Tokens that a probe shows of what could come next.
+const TOP: usize = 5;
+/// Cells of a head's small map.
+const SIDE: usize = 8;
+
+/// Two models of one architecture and size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// `difference`.
+    pub view: &'static str,
+    /// The first and the second.
+    pub models: [String; 2],
+    /// How far every tensor went.
+    pub tensors: Vec<TensorChange>,
+    /// The same prompts under each.
+    pub probes: Vec<[Probed; 2]>,
+}
+
+/// What a model does with a fixed prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probed {
+    /// The prompt.
+    pub prompt: String,
+    /// What it writes after it, the likeliest token each time.
+    pub sample: String,
+    /// What could come next: label and probability.
+    pub top: Vec<(String, f64)>,
+    /// How unsure it is, in bits.
+    pub entropy: f64,
+    /// Bits that it needs for the prompt.
+    pub bits: f64,
+    /// Every head on the prompt.
+    pub heads: Vec<HeadMap>,
+}
+
+/// A model of a comparison: what it is called, and what it does with each prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Side {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// Its step.
+    pub step: u64,
+    /// In the order of the prompts.
+    pub probes: Vec<Probed>,
+    /// How far each tensor went since the checkpoint before; empty for the first.
+    pub tensors: Vec<TensorChange>,
+}
+
+/// Runs a fixed prompt: nothing is drawn, so that two checkpoints compare.
+///
+/// # Errors
+/// As [`Gpt::look`]; no memory.
+pub fn probe(gpt: &Gpt, prompt: &str, max_tokens: usize) -> Result<Probed, Error> {
+    let look: Look<'_> = gpt.look(prompt)?;
+    let greedy = Sampling {
+        temperature: 0.0,
+        ..Sampling::default()
+    };
+    let next = look.next(
+        Sampling {
+            temperature: 1.0,
+            ..Sampling::default()
+        },
+        TOP,
+    )?;
+    let options = GenerateOptions {
+        sampling: greedy,
+        max_tokens,
+        ..Default::default()
+    };
+    let likeliest = next
+        .choices
+        .iter()
+        .take(TOP)
+        .map(|choice| (choice.label.clone(), choice.probability));
+    Ok(Probed {
+        prompt: prompt.to_owned(),
+        sample: gpt.generate(prompt, &options)?,
+        top: likeliest.collect(),
+        entropy: next.entropy,
+        bits: gpt.score(prompt)?.nats() / std::f64::consts::LN_2,
+        heads: look.attention(SIDE, super::Granularity::Token)?.heads,
+    })
+}
+
+/// Compares the tensors of two models, and what they do with some prompts.
+///
+/// # Errors
+/// [`Error::OtherModel`] where architecture or sizes differ; as [`probe`].
+pub fn difference(before: &Gpt, after: &Gpt, prompts: &[String], max_tokens: usize) -> Result<Difference, Error> {
+    let shapes = |gpt: &Gpt| -> Vec<(String, Vec<usize>)> {
+        gpt.model()
+            .params()
+            .specs()
+            .iter()
+            .map(|spec| (spec.name.clone(), spec.shape.clone()))
+            .collect()
+    };
+    if shapes(before) != shapes(after) {
+        return Err(Error::OtherModel {
+            path: after.path().to_owned(),
+            other: before.path().to_owned(),
+        });
+    }
+    let both = |prompt: &String| Ok([probe(before, prompt, max_tokens)?, probe(after, prompt, max_tokens)?]);
+    Ok(Difference {
+        view: "difference",
+        models: [before, after].map(|gpt| gpt.path().display().to_string()),
+        tensors: compare_weights(before.model(), before.weights(), after.weights()),
+        probes: prompts.iter().map(both).collect::<Result<_, Error>>()?,
+    })
+}

@@ -1,0 +1,179 @@
+//! Looking inside with words: a text, its tokens, and what [`foretoken_lens`] finds, as views that can be drawn or written as JSON.
+//!
+//! Every view is one object: `view` names it, `model` and `tokens` say what was looked at, and the rest is what was seen. Layers, heads,
+//! positions and neurons count from 0; probabilities are fractions, information is in bits.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let tmp = tempfile::tempdir()?;
+//! # let path = foretoken::doc_model(tmp.path())?;
+//! use foretoken::look::Granularity;
+//! let gpt = foretoken::open(&path)?;
+//! let look = gpt.look("미나는 Ben")?;
+//! // Bytes of a syllable are three tokens here, and one character.
+//! assert_eq!(look.pieces()[1].label, "미 2/3");
+//! let attention = look.attention(8, Granularity::Token)?;
+//! assert_eq!((attention.heads.len(), attention.tokens.len()), (2, 13));
+//! let json = serde_json::to_value(&attention)?;
+//! assert_eq!((&json["view"], &json["heads"][1]["head"]), (&"attention".into(), &1.into()));
+//! # Ok(()) }
+//! ```
+
+mod attention;
+mod embedding;
+mod history;
+mod neurons;
+mod next;
+mod pieces;
+mod shape;
+mod stream;
+mod tokens;
+mod why;
+
+pub use attention::{Attention, HeadView, Looked};
+pub use embedding::{Embedding, NeighboursOf, Point};
+pub use history::{Difference, Probed, Side, difference, probe};
+pub use neurons::{Context, Neuron, Neurons};
+pub use next::{Choice, Next};
+pub use pieces::{Granularity, Group, Piece, label, pieces};
+pub use shape::{Shape, ShapeStep};
+pub use stream::{Stream, StreamCell};
+pub use tokens::{Surprise, Tokens};
+pub use why::{Ablated, Bar, HeadBar, Patched, Why};
+
+use crate::error::Error;
+use crate::gpt::Gpt;
+use foretoken_lens::{Change, Keep, Subject, Trace};
+
+/// A text under a model.
+#[derive(Debug)]
+pub struct Look<'a> {
+    gpt: &'a Gpt,
+    text: String,
+    ids: Vec<u32>,
+    pieces: Vec<Piece>,
+}
+
+impl Gpt {
+    /// A text to look at: its tokens, as a prompt has them.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]; [`Error::TooLong`] where the model has fewer positions than the text has tokens.
+    pub fn look(&self, text: &str) -> Result<Look<'_>, Error> {
+        let ids = self.tokenizer().encode(text);
+        let n_positions = self.model().dims().n_positions;
+        match ids.len() {
+            0 => Err(Error::Empty),
+            tokens if tokens > n_positions => Err(Error::TooLong { tokens, n_positions }),
+            _ => Ok(Look {
+                gpt: self,
+                text: text.to_owned(),
+                pieces: pieces(self.tokenizer(), &ids),
+                ids,
+            }),
+        }
+    }
+
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            model: self.model(),
+            pool: self.pool(),
+            weights: self.weights(),
+        }
+    }
+
+    /// A token by its id, or by the text that it is; a text of several tokens is refused, and so is an id past V.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`].
+    pub fn token(&self, named: &str) -> Result<u32, Error> {
+        let none = |found: String| Error::NoToken {
+            named: named.to_owned(),
+            found,
+        };
+        if let Some(id) = named.strip_prefix('#') {
+            let id = id.parse::<u32>().map_err(|_| none("no number after #".into()))?;
+            return match self.tokenizer().id_to_bytes(id) {
+                Some(_) => Ok(id),
+                None => Err(none(format!("the last id is #{}", self.tokenizer().vocab_size() - 1))),
+            };
+        }
+        if let Some(id) = (0..self.tokenizer().vocab_size() as u32)
+            .filter(|&id| self.tokenizer().is_special(id))
+            .find(|&id| self.tokenizer().id_to_bytes(id) == Some(named.as_bytes()))
+        {
+            return Ok(id);
+        }
+        match self.tokenizer().encode(named)[..] {
+            [id] => Ok(id),
+            ref ids => {
+                let parts: Vec<String> = pieces(self.tokenizer(), ids)
+                    .into_iter()
+                    .map(|piece| piece.label)
+                    .collect();
+                Err(none(format!("{} tokens: {}", ids.len(), parts.join(" · "))))
+            }
+        }
+    }
+}
+
+impl Look<'_> {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its tokens.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Its tokens with what they say.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The model.
+    pub fn gpt(&self) -> &Gpt {
+        self.gpt
+    }
+
+    /// A forward over the text, with changes where there are some.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn trace(&self, keep: Keep, changes: &[Change]) -> Result<Trace, Error> {
+        Ok(Trace::record(self.gpt.subject(), &self.ids, keep, changes)?)
+    }
+
+    /// Logits (V) that follow token `position`.
+    pub(crate) fn logits(&self, trace: &Trace, position: usize) -> Vec<f32> {
+        let mut x = trace.at(2 * trace.layers, position).to_vec();
+        let mut logits = vec![0.0; self.gpt.model().dims().vocab_size];
+        self.gpt
+            .model()
+            .unembed(self.gpt.pool(), self.gpt.weights(), &mut x, &mut logits);
+        logits
+    }
+
+    /// A position that may count from the end, as -1 for the last.
+    ///
+    /// # Errors
+    /// [`Error::NoPosition`].
+    pub fn position(&self, position: isize) -> Result<usize, Error> {
+        let t = self.ids.len();
+        let found = if position < 0 { position + t as isize } else { position };
+        match usize::try_from(found) {
+            Ok(found) if found < t => Ok(found),
+            _ => Err(Error::NoPosition { position, tokens: t }),
+        }
+    }
+
+    pub(crate) fn model_name(&self) -> String {
+        self.gpt.path().display().to_string()
+    }
+
+    pub(crate) fn label(&self, id: u32) -> String {
+        label(self.gpt.tokenizer(), id)
+    }
+}

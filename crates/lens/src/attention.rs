@@ -1,0 +1,249 @@
+//! What heads look at.
+
+use crate::trace::{Subject, Trace};
+use foretoken_kernels::{Epilogue, Mat, Pool, matmul, softmax_weights};
+use serde::Serialize;
+
+/// What stands in the cells of a [`Pattern`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighing {
+    /// softmax(q kᵀ / √dh): sums to 1 a query.
+    #[default]
+    Weight,
+    /// The weight times the length of what the token would write into the stream, ‖v W_O‖: a look at a token with nothing to say weighs
+    /// nothing.
+    Value,
+    /// q kᵀ / √dh, before the softmax; 0 above the diagonal.
+    Score,
+}
+
+/// What a head looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern {
+    /// From 0.
+    pub layer: usize,
+    /// From 0.
+    pub head: usize,
+    /// (T,T), rows are queries; what comes later than the query is 0.
+    pub weights: Vec<f32>,
+}
+
+/// The weights of a head over all tokens.
+///
+/// 2 T² dh flops, T² floats.
+///
+/// # Panics
+/// Where the trace keeps no queries, keys and values, or there is no such head.
+pub fn pattern(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize) -> Pattern {
+    weighed(subject, trace, layer, head, Weighing::Weight)
+}
+
+impl Pattern {
+    /// Another weighing of the head's looks.
+    pub fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
+        weighed(subject, trace, layer, head, weighing)
+    }
+}
+
+fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
+    let mut weights = scores(subject.pool, trace, layer, head);
+    if weighing != Weighing::Score {
+        softmax_rows(subject.pool, &mut weights, trace.len());
+    }
+    if weighing == Weighing::Value {
+        let lengths = value_lengths(subject, trace, layer, head);
+        for row in weights.chunks_exact_mut(trace.len()) {
+            row.iter_mut()
+                .zip(&lengths)
+                .for_each(|(weight, length)| *weight *= length);
+        }
+    }
+    Pattern { layer, head, weights }
+}
+
+/// q kᵀ / √dh, 0 above the diagonal.
+fn scores(pool: &Pool, trace: &Trace, layer: usize, head: usize) -> Vec<f32> {
+    let (t, dh) = (trace.len(), trace.attention.dh);
+    assert!(layer < trace.layers && head < trace.attention.h, "head {layer}.{head}");
+    let [q, k, _] = trace.columns(head);
+    let qkv = Mat::new(trace.qkv(layer), t, trace.attention.row());
+    let mut scores = vec![0.0; t * t];
+    matmul(
+        pool,
+        &mut scores,
+        qkv.columns(q, dh),
+        qkv.columns(k, dh).t(),
+        Epilogue::Store,
+    );
+    let scale = 1.0 / (dh as f32).sqrt();
+    for (i, row) in scores.chunks_exact_mut(t).enumerate() {
+        row[..=i].iter_mut().for_each(|score| *score *= scale);
+        row[i + 1..].fill(0.0);
+    }
+    scores
+}
+
+/// Scores to weights.
+fn softmax_rows(pool: &Pool, scores: &mut [f32], t: usize) {
+    let mut weights = vec![0.0; t];
+    for (i, row) in scores.chunks_exact_mut(t).enumerate() {
+        let (row, weights) = (&mut row[..=i], &mut weights[..=i]);
+        let (_, sum) = softmax_weights(pool, weights, row, 1.0);
+        row.iter_mut()
+            .zip(weights)
+            .for_each(|(out, weight)| *out = *weight / sum);
+    }
+}
+
+/// ‖v W_O‖ of every token (T).
+fn value_lengths(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize) -> Vec<f32> {
+    let (t, d, dh) = (trace.len(), trace.d, trace.attention.dh);
+    let out = subject.model.anatomy().layers[layer].heads_out;
+    let out = subject.weights.matrix(subject.pool, subject.model, out);
+    let values = Mat::new(trace.qkv(layer), t, trace.attention.row()).columns(trace.columns(head)[2], dh);
+    let out = Mat::new(&out, d, d).columns(head * dh, dh);
+    let mut written = vec![0.0; t * d];
+    matmul(subject.pool, &mut written, values, out.t(), Epilogue::Store);
+    let length = |row: &[f32]| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt() as f32;
+    written.chunks_exact(d).map(length).collect()
+}
+
+/// How much a head does of what heads are known to do: mean weights over the queries that have something to look at so; none where no
+/// query has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Badges {
+    /// At the token before.
+    pub previous: Option<f64>,
+    /// At the first token, where heads rest that have nothing to do.
+    pub first: Option<f64>,
+    /// At earlier tokens like the query.
+    pub duplicate: Option<f64>,
+    /// At what followed earlier tokens like the query: the head expects repetition (Olsson et al., In-context Learning and Induction
+    /// Heads, 2022, arXiv:2209.11895).
+    pub induction: Option<f64>,
+}
+
+/// A head in small.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeadMap {
+    /// From 0.
+    pub layer: usize,
+    /// From 0.
+    pub head: usize,
+    /// Rows and columns of `cells`.
+    pub side: usize,
+    /// (side,side): the largest weight of each square of the pattern, so that sharp looks stay visible.
+    pub cells: Vec<f32>,
+    /// What it is like.
+    pub badges: Badges,
+}
+
+/// All heads of all layers, each in `side` x `side` cells at most.
+///
+/// 2 L h T² dh flops; one pattern is in memory at a time.
+pub fn head_maps(subject: Subject<'_>, trace: &Trace, side: usize) -> Vec<HeadMap> {
+    let heads = (0..trace.layers).flat_map(|layer| (0..trace.attention.h).map(move |head| (layer, head)));
+    let looks = Looks::of(&trace.ids);
+    let side = side.clamp(1, trace.len());
+    heads
+        .map(|(layer, head)| {
+            let pattern = pattern(subject, trace, layer, head);
+            HeadMap {
+                layer,
+                head,
+                side,
+                cells: shrink(&pattern.weights, trace.len(), side),
+                badges: looks.badges(&pattern.weights),
+            }
+        })
+        .collect()
+}
+
+/// The largest of each square.
+fn shrink(weights: &[f32], t: usize, side: usize) -> Vec<f32> {
+    let mut cells = vec![0.0f32; side * side];
+    for (i, row) in weights.chunks_exact(t).enumerate() {
+        let cells = &mut cells[i * side / t * side..][..side];
+        for (j, &weight) in row[..=i].iter().enumerate() {
+            let cell = &mut cells[j * side / t];
+            *cell = cell.max(weight);
+        }
+    }
+    cells
+}
+
+/// For each query, the earlier tokens that are like it.
+struct Looks {
+    like: Vec<Vec<usize>>,
+}
+
+impl Looks {
+    fn of(ids: &[u32]) -> Self {
+        let mut seen = std::collections::HashMap::<u32, Vec<usize>>::new();
+        let like = ids.iter().enumerate().map(|(i, &id)| {
+            let before = seen.entry(id).or_default();
+            let like = before.clone();
+            before.push(i);
+            like
+        });
+        Self { like: like.collect() }
+    }
+
+    fn badges(&self, weights: &[f32]) -> Badges {
+        let t = self.like.len();
+        let weight = |i: usize, j: usize| f64::from(weights[i * t + j]);
+        let mean = |all: &mut dyn Iterator<Item = f64>| {
+            let (sum, n) = all.fold((0.0, 0), |(sum, n), weight| (sum + weight, n + 1));
+            (n > 0).then(|| sum / f64::from(n))
+        };
+        let queries = || self.like.iter().enumerate().filter(|(_, like)| !like.is_empty());
+        Badges {
+            previous: mean(&mut (1..t).map(|i| weight(i, i - 1))),
+            first: mean(&mut (1..t).map(|i| weight(i, 0))),
+            duplicate: mean(&mut queries().map(|(i, like)| like.iter().map(|&j| weight(i, j)).sum())),
+            induction: mean(&mut queries().map(|(i, like)| {
+                let after = like.iter().map(|&j| j + 1).filter(|&j| j < i);
+                after.map(|j| weight(i, j)).sum()
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_keep_their_largest_weight() {
+        #[rustfmt::skip]
+        let weights = [
+            1.0, 0.0, 0.0, 0.0,
+            0.4, 0.6, 0.0, 0.0,
+            0.1, 0.2, 0.7, 0.0,
+            0.3, 0.1, 0.1, 0.5,
+        ];
+        assert_eq!(shrink(&weights, 4, 2), [1.0, 0.0, 0.3, 0.7]);
+        assert_eq!(shrink(&weights, 4, 4), weights);
+    }
+
+    #[test]
+    fn a_head_is_known_by_where_it_looks() {
+        // a b a b: token 2 is like 0, which 1 followed; token 3 is like 1, which 2 followed.
+        let looks = Looks::of(&[7, 8, 7, 8]);
+        #[rustfmt::skip]
+        let weights = [
+            1.0, 0.0, 0.0, 0.0,
+            0.5, 0.5, 0.0, 0.0,
+            0.1, 0.8, 0.1, 0.0,
+            0.0, 0.2, 0.6, 0.2,
+        ];
+        let badges = looks.badges(&weights);
+        let near = |found: Option<f64>, wanted: f64| assert!((found.unwrap() - wanted).abs() < 1e-7, "{badges:?}");
+        near(badges.previous, (0.5 + 0.8 + 0.6) / 3.0);
+        near(badges.first, (0.5 + 0.1 + 0.0) / 3.0);
+        near(badges.duplicate, (0.1 + 0.2) / 2.0);
+        near(badges.induction, (0.8 + 0.6) / 2.0);
+        assert_eq!(Looks::of(&[1, 2]).badges(&[1.0, 0.0, 0.5, 0.5]).induction, None);
+    }
+}
