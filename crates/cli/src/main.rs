@@ -8,6 +8,7 @@ mod convert;
 mod dtype;
 mod eval;
 mod generate;
+mod lens;
 mod optimizer;
 mod plot;
 mod profile_table;
@@ -38,6 +39,7 @@ Examples:
   foretoken chat --model SmolLM2.gguf               talk with a model that learnt to answer
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
+  foretoken lens attn \"One sunny morning, \"       what its heads look at; there are nine more views
   foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
@@ -58,6 +60,8 @@ enum Command {
     Pull(pull::Pull),
     /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
     Eval(Box<eval::Eval>),
+    /// Look inside: tokens, attention, the stream, why a token was chosen, what training changed
+    Lens(Box<lens::LensCommand>),
     /// Convert a model between Hugging Face's layout and GGUF, quantised or not
     Convert(convert::Convert),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Chat(chat) => chat.run(),
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
+        Command::Lens(lens) => lens.run(),
         Command::Convert(convert) => convert.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),
@@ -156,7 +161,14 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || match cause.downcast_ref() {
                 Some(Open::Generate(error)) => sampling(error),
                 Some(Open::Train(error)) => train(error),
-                Some(Open::Windows { .. } | Open::NoSuchDtype { .. } | Open::Target { .. }) => true,
+                Some(
+                    Open::Windows { .. }
+                    | Open::NoSuchDtype { .. }
+                    | Open::Target { .. }
+                    | Open::NoToken { .. }
+                    | Open::NoPosition { .. }
+                    | Open::NoHead { .. },
+                ) => true,
                 _ => false,
             }
     })

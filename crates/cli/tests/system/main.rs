@@ -12,6 +12,7 @@ mod eval;
 mod fallback;
 mod fine_tune;
 mod generate;
+mod lens;
 mod memory;
 mod pairs;
 mod pull;
