@@ -3,6 +3,7 @@
 use crate::trace::{Subject, Trace};
 use foretoken_kernels::{Epilogue, Mat, Pool, matmul, softmax_weights};
 use serde::Serialize;
+use std::sync::Mutex;
 
 /// What stands in the cells of a [`Pattern`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,10 +48,9 @@ impl Pattern {
 }
 
 fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
-    let mut weights = scores(subject.pool, trace, layer, head);
-    if weighing != Weighing::Score {
-        softmax_rows(subject.pool, &mut weights, trace.len());
-    }
+    let softmax = weighing != Weighing::Score;
+    let mut weights = vec![0.0; trace.len() * trace.len()];
+    looks(subject.pool, trace, (layer, head), softmax, &mut weights);
     if weighing == Weighing::Value {
         let lengths = value_lengths(subject, trace, layer, head);
         for row in weights.chunks_exact_mut(trace.len()) {
@@ -62,38 +62,42 @@ fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weigh
     Pattern { layer, head, weights }
 }
 
-/// q kᵀ / √dh, 0 above the diagonal.
-fn scores(pool: &Pool, trace: &Trace, layer: usize, head: usize) -> Vec<f32> {
+/// q kᵀ / √dh, 0 above the diagonal; or the weights that a softmax makes of it.
+fn looks(pool: &Pool, trace: &Trace, (layer, head): (usize, usize), softmax: bool, scores: &mut [f32]) {
     let (t, dh) = (trace.len(), trace.attention.dh);
     assert!(layer < trace.layers && head < trace.attention.h, "head {layer}.{head}");
     let [q, k, _] = trace.columns(head);
     let qkv = Mat::new(trace.qkv(layer), t, trace.attention.row());
-    let mut scores = vec![0.0; t * t];
     matmul(
         pool,
-        &mut scores,
+        scores,
         qkv.columns(q, dh),
         qkv.columns(k, dh).t(),
         Epilogue::Store,
     );
     let scale = 1.0 / (dh as f32).sqrt();
-    for (i, row) in scores.chunks_exact_mut(t).enumerate() {
-        row[..=i].iter_mut().for_each(|score| *score *= scale);
-        row[i + 1..].fill(0.0);
-    }
-    scores
+    by_rows(pool, scores, t, |i, row| {
+        let (seen, later) = row.split_at_mut(i + 1);
+        later.fill(0.0);
+        seen.iter_mut().for_each(|score| *score *= scale);
+        if softmax {
+            let scores = seen.to_vec();
+            let (_, sum) = softmax_weights(pool, seen, &scores, 1.0);
+            seen.iter_mut().for_each(|weight| *weight /= sum);
+        }
+    });
 }
 
-/// Scores to weights.
-fn softmax_rows(pool: &Pool, scores: &mut [f32], t: usize) {
-    let mut weights = vec![0.0; t];
-    for (i, row) in scores.chunks_exact_mut(t).enumerate() {
-        let (row, weights) = (&mut row[..=i], &mut weights[..=i]);
-        let (_, sum) = softmax_weights(pool, weights, row, 1.0);
-        row.iter_mut()
-            .zip(weights)
-            .for_each(|(out, weight)| *out = *weight / sum);
-    }
+/// Calls `each` with every row of a (T,T) and its number, on all threads.
+fn by_rows(pool: &Pool, square: &mut [f32], t: usize, each: impl Fn(usize, &mut [f32]) + Sync) {
+    const ROWS: usize = 32;
+    let parts: Vec<Mutex<&mut [f32]>> = square.chunks_mut(ROWS * t).map(Mutex::new).collect();
+    pool.run(parts.len(), |part| {
+        let mut rows = parts[part].lock().expect("nobody else has it");
+        for (i, row) in rows.chunks_exact_mut(t).enumerate() {
+            each(part * ROWS + i, row);
+        }
+    });
 }
 
 /// ‖v W_O‖ of every token (T).
@@ -144,17 +148,19 @@ pub struct HeadMap {
 /// 2 L h T² dh flops; one pattern is in memory at a time.
 pub fn head_maps(subject: Subject<'_>, trace: &Trace, side: usize) -> Vec<HeadMap> {
     let heads = (0..trace.layers).flat_map(|layer| (0..trace.attention.h).map(move |head| (layer, head)));
-    let looks = Looks::of(&trace.ids);
+    let known = Looks::of(&trace.ids);
     let side = side.clamp(1, trace.len());
+    // One square for all: asking the system for one a head took as long as the heads.
+    let mut weights = vec![0.0; trace.len() * trace.len()];
     heads
         .map(|(layer, head)| {
-            let pattern = pattern(subject, trace, layer, head);
+            looks(subject.pool, trace, (layer, head), true, &mut weights);
             HeadMap {
                 layer,
                 head,
                 side,
-                cells: shrink(&pattern.weights, trace.len(), side),
-                badges: looks.badges(&pattern.weights),
+                cells: shrink(&weights, trace.len(), side),
+                badges: known.badges(&weights),
             }
         })
         .collect()
@@ -163,11 +169,17 @@ pub fn head_maps(subject: Subject<'_>, trace: &Trace, side: usize) -> Vec<HeadMa
 /// The largest of each square.
 fn shrink(weights: &[f32], t: usize, side: usize) -> Vec<f32> {
     let mut cells = vec![0.0f32; side * side];
+    // Where each cell ends: the division is done once a column, not once a weight.
+    let ends: Vec<usize> = (1..=side).map(|cell| (cell * t).div_ceil(side)).collect();
     for (i, row) in weights.chunks_exact(t).enumerate() {
         let cells = &mut cells[i * side / t * side..][..side];
-        for (j, &weight) in row[..=i].iter().enumerate() {
-            let cell = &mut cells[j * side / t];
-            *cell = cell.max(weight);
+        let mut start = 0;
+        for (cell, &end) in cells.iter_mut().zip(&ends) {
+            let seen = &row[start..end.min(i + 1).max(start)];
+            *cell = seen
+                .iter()
+                .fold(*cell, |most, &weight| if weight > most { weight } else { most });
+            start = end;
         }
     }
     cells

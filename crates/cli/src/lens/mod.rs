@@ -434,26 +434,20 @@ impl WhyView {
     fn run(self) -> anyhow::Result<()> {
         self.of.look(|look, out| {
             let position = look.position(self.at)?;
-            let token = match &self.token {
-                Some(named) => look.gpt().token(named)?,
-                None => {
-                    let top = look.stream(&[position], 1)?;
-                    top.cells.last().expect("the last step")[0].reading.top[0].id
-                }
-            };
+            let token = self.token.as_deref().map(|named| look.gpt().token(named)).transpose()?;
             let against = self
                 .against
                 .as_deref()
                 .map(|named| look.gpt().token(named))
                 .transpose()?;
-            if against == Some(token) {
+            if against.is_some() && against == token {
                 return Err(
                     Usage("--token and --not are the same token: there is no difference to explain".into()).into(),
                 );
             }
             let mut view = look.why(position, token, against, self.heads, self.ablate)?;
             if let Some(other) = &self.patch {
-                view.patched = look.patched(&look.gpt().look(other)?, position, token, against)?;
+                view.patched = look.patched(&look.gpt().look(other)?, position, view.token.0, against)?;
             }
             out.show(&view, draw::why, |v| Some(svg::why(v)))
         })

@@ -75,7 +75,7 @@ impl Picture {
 
     fn finish(self, title: &str, what: &str) -> String {
         let (body, [title, what]) = (self.body, [title, what].map(escape));
-        let wide = [title.len(), what.len()].into_iter().max().unwrap_or(0) as f64 * 6.6;
+        let wide = (9.2 * display_width(&title) as f64).max(6.6 * display_width(&what) as f64);
         let (width, height) = (self.width.max(wide.min(900.0)) + MARGIN, self.height + MARGIN);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \

@@ -65,13 +65,11 @@ impl Look<'_> {
             }
         }
         let named = |near: Neighbour| (near, label(tokenizer, near.id));
-        let of = |&id: &u32| NeighboursOf {
+        let found = neighbours(subject, &ids, tokenizer.vocab_size(), count);
+        let of = |(&id, near): (&u32, Vec<Neighbour>)| NeighboursOf {
             id,
             label: label(tokenizer, id),
-            nearest: neighbours(subject, id, tokenizer.vocab_size(), count)
-                .into_iter()
-                .map(named)
-                .collect(),
+            nearest: near.into_iter().map(named).collect(),
         };
         let (points, shown) = plane(subject, &ids);
         let point = |(&id, &[x, y]): (&u32, &[f64; 2])| Point {
@@ -84,7 +82,7 @@ impl Look<'_> {
         Ok(Embedding {
             view: "embedding",
             model: self.model_name(),
-            neighbours: ids.iter().map(of).collect(),
+            neighbours: ids.iter().zip(found).map(of).collect(),
             plane: ids.iter().zip(&points).map(point).collect(),
             shown,
             positions,

@@ -2,7 +2,7 @@
 
 use super::{Look, Piece};
 use crate::error::Error;
-use foretoken_lens::{Change, Keep, Part, Source, Trace, With, attribute, head_sources};
+use foretoken_lens::{Change, Keep, Part, Source, Trace, With, attribute, distribution, head_sources};
 use foretoken_model::Site;
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ pub struct Patched {
 }
 
 impl Look<'_> {
-    /// Takes the logit of `token` behind `position` apart, or how far it is above that of `against`; the `count` heads that matter most,
+    /// Takes the logit of `token` behind `position` apart (of the likeliest where none is named), or how far it is above that of `against`; the `count` heads that matter most,
     /// and each of those measured by removal where `ablate` is set.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Look<'_> {
     pub fn why(
         &self,
         position: usize,
-        token: u32,
+        token: Option<u32>,
         against: Option<u32>,
         count: usize,
         ablate: bool,
@@ -111,6 +111,8 @@ impl Look<'_> {
             },
             &[],
         )?;
+        let likeliest = || distribution(&self.logits(&trace, position), 1).top[0].id;
+        let token = token.unwrap_or_else(likeliest);
         let account = attribute(subject, &trace, position, token, against);
         let mut heads: Vec<HeadBar> = Vec::new();
         for (layer, added) in account.heads.iter().enumerate() {
