@@ -70,10 +70,8 @@ mod tests {
     fn a_quarter_each_is_two_bits() {
         let even = distribution(&[5.0; 4], 2);
         assert!((even.entropy - 2.0).abs() < 1e-12);
-        assert_eq!(
-            even.top.iter().map(|c| (c.id, c.probability)).collect::<Vec<_>>(),
-            [(0, 0.25), (1, 0.25)]
-        );
+        assert_eq!(even.top.iter().map(|c| c.id).collect::<Vec<_>>(), [0, 1]);
+        assert!(even.top.iter().all(|c| (c.probability - 0.25).abs() < 1e-12));
         let sure = distribution(&[0.0, 100.0, -3.0], 9);
         assert!(sure.entropy < 1e-12 && sure.top[0].id == 1 && sure.top.len() == 3);
     }
