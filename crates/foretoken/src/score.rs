@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::gpt::Gpt;
 use foretoken_formats::memory::available_memory;
 use foretoken_model::{DecodeState, SCORED, decode, decode_each, decode_scored, human_bytes};
+use std::sync::Mutex;
 
 /// Tokens of a continuation whose logits exist at a time: 6 MB at V = 50257.
 const ROWS: usize = 32;
@@ -210,9 +211,12 @@ impl Scorer<'_> {
             |first, logits| {
                 let targets = &ids[1 + first..];
                 let losses = &mut losses[first - skipped..];
-                for ((logits, &id), out) in logits.chunks_exact(v).zip(targets).zip(losses) {
-                    *out = loss(logits, id);
-                }
+                let rows = logits.chunks_exact(v).zip(targets).zip(losses);
+                let rows: Vec<_> = rows.map(|(row, out)| (row, Mutex::new(out))).collect();
+                gpt.pool().run(rows.len(), |i| {
+                    let ((logits, id), out) = &rows[i];
+                    **out.lock().expect("nobody else has it") = loss(logits, **id);
+                });
             },
         );
         self.finite(losses)
