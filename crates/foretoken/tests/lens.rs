@@ -1,8 +1,10 @@
 //! The lens against hooks in `transformers`: attention, the stream at every step, attribution, ablation.
 
 use foretoken::kernels::{CacheType, Pool};
-use foretoken::lens::{Change, Keep, Subject, Trace, With, attribute, head_sources, pattern};
-use foretoken::model::{Model, PackedWeights, Probe, Site, Source, Weights, decode, decode_probed, load, registry};
+use foretoken::lens::{Change, Keep, Subject, Trace, Weighing, With, attribute, head_sources, pattern};
+use foretoken::model::{
+    Arena, Batch, Model, PackedWeights, Pass, Probe, Site, Source, Weights, decode, decode_probed, init, load, registry,
+};
 use foretoken_formats::json;
 use foretoken_formats::safetensors::{Safetensors, open_model_dir};
 use std::path::{Path, PathBuf};
@@ -63,7 +65,7 @@ fn check(name: &str, packed: bool) {
     let trace = Trace::record(subject, &ids, Keep::ALL, &[]).unwrap();
     near("stream", &wide(&trace.stream), &want.floats("stream"));
     let weights: Vec<f32> = heads()
-        .flat_map(|(layer, head)| pattern(subject, &trace, layer, head).weights)
+        .flat_map(|(layer, head)| pattern(subject, &trace, layer, head, Weighing::Weight).weights)
         .collect();
     near("attention", &wide(&weights), &want.floats("attention"));
 
@@ -102,9 +104,9 @@ fn check(name: &str, packed: bool) {
             with: With::Zero,
         };
         let trace = Trace::record(subject, &ids, Keep::STREAM, &[change]).unwrap();
-        let mut x = trace.at(2 * l, last).to_vec();
+        let x = trace.at(2 * l, last);
         let mut logits = vec![0.0; model.dims().vocab_size];
-        model.unembed(&pool, subject.weights, &mut x, &mut logits);
+        model.unembed(&pool, subject.weights, x, &mut logits);
         f64::from(logits[token as usize]) - f64::from(logits[against as usize])
     });
     near("ablated", &without.collect::<Vec<_>>(), &want.floats("ablated"));
@@ -124,7 +126,7 @@ fn llamas_are_seen_as_hooks_see_them() {
     }
 }
 
-/// What a probe shows does not depend on how the tokens were cut, and nobody's listening changes a bit.
+/// Who listens and changes nothing changes no bit.
 #[test]
 fn a_probe_changes_no_bit() {
     struct Counts(usize);
@@ -154,4 +156,44 @@ fn a_probe_changes_no_bit() {
         }
         assert_eq!(bits[0], bits[1], "{name}");
     }
+}
+
+/// A text longer than what goes through the layers together is written down where it belongs.
+#[test]
+fn a_long_text_is_one_trace() {
+    let model = registry::from_config(&serde_json::json!({
+        "model_type": "gpt2", "vocab_size": 31, "n_positions": 600, "n_embd": 24, "n_layer": 2, "n_head": 3,
+    }))
+    .unwrap();
+    let (pool, weights) = (Pool::new(2).unwrap(), init(model.params(), 5).unwrap());
+    let subject = Subject {
+        model: &*model,
+        pool: &pool,
+        weights: (&weights).into(),
+    };
+    let ids: Vec<u32> = (0..600u32).map(|i| i * i % 31).collect();
+    let trace = Trace::record(subject, &ids, Keep::ALL, &[]).unwrap();
+    let mut seen = vec![0.0; ids.len() * 31];
+    model.unembed(&pool, subject.weights, &trace.stream[4 * 600 * 24..], &mut seen);
+    let batch = Batch {
+        b: 1,
+        t: 600,
+        ids: &ids,
+        targets: &vec![0; 600],
+        documents: &[],
+    };
+    let mut arena = Arena::new(model.activations(1, 600, Pass::Score)).unwrap();
+    let mut logits = vec![0.0; seen.len()];
+    model.logits(&pool, &weights, &mut arena, &batch, &mut logits);
+    near("logits", &wide(&seen), &logits);
+    // What heads found is what their weights say of the values, far behind the first piece too.
+    let (position, dh, row) = (599, 8, 3 * 24);
+    let weights = pattern(subject, &trace, 1, 2, Weighing::Weight).weights;
+    let found = (0..dh).map(|i| {
+        let value = |j: usize| f64::from(trace.qkv(1)[j * row + 2 * 24 + 2 * dh + i]);
+        (0..600)
+            .map(|j| f64::from(weights[position * 600 + j]) * value(j))
+            .sum()
+    });
+    near("heads", &found.collect::<Vec<_>>(), &trace.heads(1, position)[2 * dh..]);
 }

@@ -30,24 +30,13 @@ pub struct Pattern {
     pub weights: Vec<f32>,
 }
 
-/// The weights of a head over all tokens.
+/// What a head looks at, over all tokens.
 ///
-/// 2 T² dh flops, T² floats.
+/// 2 T² dh flops and T² floats; with [`Weighing::Value`] 2 T d dh more.
 ///
 /// # Panics
 /// Where the trace keeps no queries, keys and values, or there is no such head.
-pub fn pattern(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize) -> Pattern {
-    weighed(subject, trace, layer, head, Weighing::Weight)
-}
-
-impl Pattern {
-    /// Another weighing of the head's looks.
-    pub fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
-        weighed(subject, trace, layer, head, weighing)
-    }
-}
-
-fn weighed(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
+pub fn pattern(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize, weighing: Weighing) -> Pattern {
     let softmax = weighing != Weighing::Score;
     let mut weights = vec![0.0; trace.len() * trace.len()];
     looks(subject.pool, trace, (layer, head), softmax, &mut weights);
@@ -103,7 +92,7 @@ fn by_rows(pool: &Pool, square: &mut [f32], t: usize, each: impl Fn(usize, &mut 
 /// ‖v W_O‖ of every token (T).
 fn value_lengths(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize) -> Vec<f32> {
     let (t, d, dh) = (trace.len(), trace.d, trace.attention.dh);
-    let out = subject.model.anatomy().layers[layer].heads_out;
+    let out = subject.model.anatomy().heads_out[layer];
     let out = subject.weights.matrix(subject.pool, subject.model, out);
     let values = Mat::new(trace.qkv(layer), t, trace.attention.row()).columns(trace.columns(head)[2], dh);
     let out = Mat::new(&out, d, d).columns(head * dh, dh);

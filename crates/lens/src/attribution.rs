@@ -94,7 +94,7 @@ pub fn attribute(
         let added = |step: usize| reader.of(trace.at(step, position)) - reader.of(trace.at(step - 1, position));
         parts.push((Part::Attention { layer }, added(2 * layer + 1)));
         parts.push((Part::Mlp { layer }, added(2 * layer + 2)));
-        let through = reader.through(subject, anatomy.layers[layer].heads_out, trace.d);
+        let through = reader.through(subject, anatomy.heads_out[layer], trace.d);
         let found = trace.heads(layer, position);
         let dh = trace.attention.dh;
         let of_head = |(found, through): (&[f32], &[f64])| dot(found, through);
@@ -109,11 +109,9 @@ pub fn attribute(
     if let Some(bias) = reader.bias {
         parts.push((Part::Bias, bias));
     }
-    let mut last = trace.at(2 * trace.layers, position).to_vec();
+    let last = trace.at(2 * trace.layers, position);
     let mut logits = vec![0.0; subject.model.dims().vocab_size];
-    subject
-        .model
-        .unembed(subject.pool, subject.weights, &mut last, &mut logits);
+    subject.model.unembed(subject.pool, subject.weights, last, &mut logits);
     let logit = |id: u32| f64::from(logits[id as usize]);
     Attribution {
         token,
@@ -138,7 +136,7 @@ pub fn head_sources(
 ) -> Vec<Source> {
     let reader = Reader::new(subject, trace, position, token, against);
     let (dh, row) = (trace.attention.dh, trace.attention.row());
-    let through = reader.through(subject, subject.model.anatomy().layers[layer].heads_out, trace.d);
+    let through = reader.through(subject, subject.model.anatomy().heads_out[layer], trace.d);
     let through = &through[head * dh..(head + 1) * dh];
     let [q, k, v] = trace.columns(head);
     let qkv = trace.qkv(layer);

@@ -8,8 +8,6 @@ use std::ops::Range;
 pub enum With {
     /// Zeros.
     Zero,
-    /// The same row for every token, as long as the columns: a mean over a text leaves what is always there.
-    Row(Vec<f32>),
     /// A row for each of the positions, one behind the other: what another text had there.
     Rows(Vec<f32>),
 }
@@ -52,7 +50,6 @@ pub(crate) fn apply(changes: &[Change], at: At, width: usize, values: &mut [f32]
             let out = &mut row[columns.clone()];
             match with {
                 With::Zero => out.fill(0.0),
-                With::Row(row) => out.copy_from_slice(row),
                 With::Rows(rows) => {
                     let start = (position - positions.start) * out.len();
                     out.copy_from_slice(&rows[start..start + out.len()]);

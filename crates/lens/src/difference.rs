@@ -1,6 +1,7 @@
 //! What training changed: two sets of weights of one model.
 
-use foretoken_model::{Model, Weights};
+use crate::pair::Pair;
+use foretoken_model::{Model, Product, Weights};
 use serde::Serialize;
 
 /// How far a tensor went.
@@ -28,39 +29,30 @@ pub fn compare_weights(model: &dyn Model, before: Weights<'_>, after: Weights<'_
     let specs = model.params().specs().iter().enumerate();
     specs
         .map(|(tensor, spec)| {
-            let [mut ab, mut aa, mut bb, mut apart] = [0.0; 4];
-            let mut add = |a: &[f32], b: &[f32]| {
-                for (&a, &b) in a.iter().zip(b) {
-                    let (a, b) = (f64::from(a), f64::from(b));
-                    ab += a * b;
-                    aa += a * a;
-                    bb += b * b;
-                    apart += (a - b) * (a - b);
-                }
-            };
+            let mut pair = Pair::default();
             match spec.product {
                 Some(product) => {
                     let [rows, cols] = match product {
-                        foretoken_model::Product::InOut => [spec.shape[1], spec.shape[0]],
-                        foretoken_model::Product::OutIn => [spec.shape[0], spec.shape[1]],
+                        Product::InOut => [spec.shape[1], spec.shape[0]],
+                        Product::OutIn => [spec.shape[0], spec.shape[1]],
                     };
                     let (mut a, mut b) = (vec![0.0; cols], vec![0.0; cols]);
                     for row in 0..rows {
                         before.row(model, tensor, row, &mut a);
                         after.row(model, tensor, row, &mut b);
-                        add(&a, &b);
+                        pair.add(&a, &b);
                     }
                 }
-                None => add(&before.vector(model, tensor), &after.vector(model, tensor)),
+                None => pair.add(&before.vector(model, tensor), &after.vector(model, tensor)),
             }
             let n = spec.len() as f64;
             TensorChange {
                 name: spec.name.clone(),
                 shape: spec.shape.clone(),
-                rms: (aa / n).sqrt(),
-                rms_after: (bb / n).sqrt(),
-                relative: (apart / aa).sqrt(),
-                cosine: ab / (aa * bb).sqrt().max(f64::MIN_POSITIVE),
+                rms: (pair.aa / n).sqrt(),
+                rms_after: (pair.bb / n).sqrt(),
+                relative: (pair.apart / pair.aa).sqrt(),
+                cosine: pair.cosine(),
             }
         })
         .collect()

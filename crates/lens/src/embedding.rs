@@ -1,5 +1,6 @@
 //! How tokens and positions lie to each other before the first layer.
 
+use crate::pair::Pair;
 use crate::trace::Subject;
 use foretoken_kernels::{Epilogue, Mat, matmul};
 use serde::Serialize;
@@ -54,30 +55,17 @@ pub fn neighbours(subject: Subject<'_>, ids: &[u32], vocabulary: usize, count: u
             order.sort_unstable_by(nearer);
             order.truncate(count);
             let neighbour = |(_, other): (f64, u32)| {
-                let (cosine, distance) = compare(row(id), row(other));
+                let pair = Pair::of(row(id), row(other));
                 Neighbour {
                     id: other,
-                    cosine,
-                    distance,
+                    cosine: pair.cosine(),
+                    distance: pair.apart.sqrt(),
                 }
             };
             all.push(order.into_iter().map(neighbour).collect());
         }
     }
     all
-}
-
-/// Cosine and distance.
-fn compare(a: &[f32], b: &[f32]) -> (f64, f64) {
-    let (mut ab, mut aa, mut bb, mut apart) = (0.0, 0.0, 0.0, 0.0);
-    for (&a, &b) in a.iter().zip(b) {
-        let (a, b) = (f64::from(a), f64::from(b));
-        ab += a * b;
-        aa += a * a;
-        bb += b * b;
-        apart += (a - b) * (a - b);
-    }
-    (ab / (aa * bb).sqrt().max(f64::MIN_POSITIVE), apart.sqrt())
 }
 
 /// Tokens in the plane in which their embeddings differ most (their two first principal components), and what part of all variance it
@@ -157,6 +145,6 @@ pub fn position_similarity(subject: Subject<'_>, side: usize) -> Option<(Vec<usi
     let table = subject.weights.vector(subject.model, positions);
     let row = |i: usize| &table[i * d..(i + 1) * d];
     let pairs = chosen.iter().flat_map(|&a| chosen.iter().map(move |&b| (a, b)));
-    let cosines = pairs.map(|(a, b)| compare(row(a), row(b)).0).collect();
+    let cosines = pairs.map(|(a, b)| Pair::of(row(a), row(b)).cosine()).collect();
     Some((chosen, cosines))
 }

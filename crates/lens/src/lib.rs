@@ -10,7 +10,7 @@
 //! bits, logits in nats.
 //!
 //! ```
-//! use foretoken_lens::{Keep, Subject, Trace, attribute, pattern, stream};
+//! use foretoken_lens::{Keep, Subject, Trace, Weighing, attribute, pattern, stream};
 //! use foretoken_model::{Model, init, registry};
 //!
 //! let model = registry::from_config(&serde_json::json!({
@@ -20,7 +20,7 @@
 //! let subject = Subject { model: &*model, pool: &pool, weights: (&weights).into() };
 //! let trace = Trace::record(subject, &[1, 2, 3, 1, 2], Keep::ALL, &[])?;
 //! // A head's weights sum to 1 a query, and none looks ahead.
-//! let head = pattern(subject, &trace, 1, 0);
+//! let head = pattern(subject, &trace, 1, 0, Weighing::Weight);
 //! assert!((head.weights[5 * 3..5 * 3 + 5].iter().sum::<f32>() - 1.0).abs() < 1e-6);
 //! assert_eq!(head.weights[5 * 3 + 4], 0.0);
 //! // The stream at 2 L + 1 places, read for the last token.
@@ -39,6 +39,7 @@ mod difference;
 mod embedding;
 mod logits;
 mod neurons;
+mod pair;
 mod stream;
 mod trace;
 

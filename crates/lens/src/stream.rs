@@ -42,14 +42,14 @@ pub fn stream(
     top: usize,
 ) -> Vec<Vec<Reading>> {
     assert_eq!(positions.len(), targets.len(), "a target for each position, or none");
-    let (d, v, steps) = (trace.d, subject.model.dims().vocab_size, 2 * trace.layers + 1);
+    let (v, steps) = (subject.model.dims().vocab_size, 2 * trace.layers + 1);
     let mut table: Vec<Vec<Reading>> = (0..steps).map(|_| Vec::with_capacity(positions.len())).collect();
     let width = SCORED.min(positions.len().max(1));
     let (mut last, mut logits) = (vec![0.0; width * v], vec![0.0; width * v]);
     for (positions, targets) in positions.chunks(width).zip(targets.chunks(width)) {
         let read = |step: usize, logits: &mut [f32]| {
-            let mut x: Vec<f32> = positions.iter().flat_map(|&p| trace.at(step, p)).copied().collect();
-            subject.model.unembed(subject.pool, subject.weights, &mut x, logits);
+            let x: Vec<f32> = positions.iter().flat_map(|&p| trace.at(step, p)).copied().collect();
+            subject.model.unembed(subject.pool, subject.weights, &x, logits);
         };
         let size = positions.len() * v;
         read(steps - 1, &mut last[..size]);
@@ -67,7 +67,6 @@ pub fn stream(
             }
         }
     }
-    debug_assert!(table.iter().all(|row| row.len() == targets.len() && d > 0));
     table
 }
 

@@ -33,6 +33,11 @@ impl Keep {
         heads: false,
         hidden: false,
     };
+    /// What heads look at needs no more.
+    pub const ATTENTION: Keep = Keep {
+        qkv: true,
+        ..Keep::STREAM
+    };
     /// Everything.
     pub const ALL: Keep = Keep {
         qkv: true,

@@ -267,8 +267,8 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         probe: Option<&mut dyn Probe>,
     );
 
-    /// Logits (rows,V) of rows (rows,d) of the stream, wherever they come from: the last norm and the head. `x` becomes its norm.
-    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]);
+    /// Logits (rows,V) of rows (rows,d) of the stream, wherever they come from: the last norm and the head.
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &[f32], logits: &mut [f32]);
 
     /// Which tensors do what.
     fn anatomy(&self) -> Anatomy;

@@ -57,7 +57,7 @@ pub use gradient::{Gradient, LowRank};
 pub use lanes::{Lanes, lanes_of};
 pub use optimizer::{OptimizerKind, OptimizerPlan, StateDtype};
 pub use params::{Init, ParamSpec, ParamTable, Product, init};
-pub use probe::{Anatomy, At, LayerAnatomy, NormAnatomy, Probe, Site, decode_probed};
+pub use probe::{Anatomy, At, NormAnatomy, Probe, Site, decode_probed};
 pub use state::{DecodeState, KeyValues, NewTokens};
 pub use trainable::{Rank, Trainable};
 pub use walk::{Part, Shortcut, Step, StepParam, Stored};

@@ -46,27 +46,14 @@ pub struct Anatomy {
     pub embedding: usize,
     /// Position embedding (n_positions,d), where positions are learnt.
     pub positions: Option<usize>,
-    /// Every layer's two branches.
-    pub layers: Vec<LayerAnatomy>,
+    /// What mixes the heads of each layer and writes into the stream (d,d).
+    pub heads_out: Vec<usize>,
     /// The norm after the last layer.
     pub norm: NormAnatomy,
     /// What makes logits (V,d): the embedding itself, or a head of its own.
     pub head: usize,
     /// Heads, with B = T = 1.
     pub attention: AttentionDims,
-}
-
-/// The matrices that write into the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerAnatomy {
-    /// Mixes the heads (d,d).
-    pub heads_out: usize,
-    /// Its bias, where there is one.
-    pub heads_out_bias: Option<usize>,
-    /// From the MLP's hidden layer (f) back to the stream.
-    pub hidden_out: usize,
-    /// Its bias, where there is one.
-    pub hidden_out_bias: Option<usize>,
 }
 
 /// A norm: `(x - mean) / sqrt(variance + epsilon)` where it is centred, else `x / sqrt(mean of squares + epsilon)`, times a gain, plus a

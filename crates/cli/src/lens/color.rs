@@ -1,15 +1,15 @@
 //! Colours that readers of every colour vision tell apart.
 
-/// Cividis (Nuñez, Anderton and Renslow, PLOS ONE 2018) at eight places, from 0 to 1: for magnitudes.
+/// Cividis (Nuñez, Anderton and Renslow, PLOS ONE 2018) at nine places, from 0 to 1: for magnitudes.
 const CIVIDIS: [[u8; 3]; 9] = [
     [0, 34, 78],
-    [18, 53, 112],
-    [59, 73, 108],
-    [87, 93, 109],
-    [112, 113, 115],
-    [138, 134, 120],
-    [165, 156, 116],
-    [203, 186, 105],
+    [26, 56, 111],
+    [67, 78, 108],
+    [97, 101, 111],
+    [125, 124, 120],
+    [155, 148, 118],
+    [188, 174, 108],
+    [222, 201, 88],
     [254, 232, 56],
 ];
 const BLUE: [u8; 3] = [33, 102, 172];

@@ -279,7 +279,7 @@ impl LensCommand {
                 of.look(|look, out| out.show(&look.tokens(by.into())?, draw::tokens, |v| Some(svg::tokens(v))))
             }
             View::Embed(EmbedView { of, nearest }) => {
-                of.look(|look, out| out.show(&look.embedding(nearest)?, draw::embedding, |v| Some(svg::embedding(v))))
+                of.look(|look, out| out.show(&look.embedding(nearest), draw::embedding, |v| Some(svg::embedding(v))))
             }
             View::Attn(view) => view.run(),
             View::Stream(view) => view.run(),
@@ -392,11 +392,9 @@ impl AttnView {
             } else {
                 8
             };
-            return self.of.look(|look, out| {
-                out.show(&look.attention(side, Granularity::Token)?, draw::attention, |v| {
-                    Some(svg::attention(v))
-                })
-            });
+            return self
+                .of
+                .look(|look, out| out.show(&look.attention(side)?, draw::attention, |v| Some(svg::attention(v))));
         };
         let weighing = match self.cells {
             Cells::Weight => Weighing::Weight,

@@ -2,6 +2,7 @@
 
 use crate::terminal::{paint, stdout_color, width};
 use anstyle::{AnsiColor, Style};
+use foretoken::look::{Granularity, Group, pieces};
 use foretoken::text::{Example, Tokenizer};
 use foretoken::train::Packed;
 use textwrap::core::display_width;
@@ -71,23 +72,18 @@ pub(super) fn draw(example: &Example, tokenizer: &Tokenizer, width: usize, color
 }
 
 fn cells(example: &Example, tokenizer: &Tokenizer) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let (mut bytes, mut tokens) = (Vec::new(), 0);
     let shown = example.ids.len().min(MOST);
-    for (i, (&id, &learned)) in example.ids[..shown].iter().zip(&example.learn).enumerate() {
-        bytes.extend_from_slice(tokenizer.id_to_bytes(id).unwrap_or_default());
-        tokens += 1;
-        let goes_on = i + 1 < shown && example.learn[i + 1] == learned;
-        let text = match std::str::from_utf8(&bytes) {
-            // A character is not whole yet.
-            Err(error) if error.error_len().is_none() && goes_on => continue,
-            _ => visible(&String::from_utf8_lossy(&bytes)),
+    let groups = Granularity::Syllable.groups(&pieces(tokenizer, &example.ids[..shown]));
+    let cell = |group: Group| {
+        let tokens = group.end - group.start;
+        let text = match tokens {
+            1 => group.label,
+            _ => format!("{}({tokens})", group.label),
         };
-        let text = if tokens > 1 { format!("{text}({tokens})") } else { text };
-        cells.push(Cell { text, tokens, learned });
-        bytes.clear();
-        tokens = 0;
-    }
+        let learned = example.learn[group.start];
+        Cell { text, tokens, learned }
+    };
+    let mut cells: Vec<Cell> = groups.into_iter().map(cell).collect();
     if shown < example.ids.len() {
         cells.push(Cell {
             text: "…".into(),
@@ -96,18 +92,6 @@ fn cells(example: &Example, tokenizer: &Tokenizer) -> Vec<Cell> {
         });
     }
     cells
-}
-
-/// Spaces and line ends as signs; nothing that moves the cursor.
-fn visible(text: &str) -> String {
-    let sign = |c: char| match c {
-        ' ' => '␣',
-        '\n' => '⏎',
-        '\t' => '⇥',
-        c if c.is_control() => '\u{FFFD}',
-        c => c,
-    };
-    text.chars().map(sign).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ const TOML: u64 = i64::MAX as u64;
 /// What was given on the command line; the rest comes from `--config`, the run, or the defaults.
 #[derive(Debug, Default, Args, Serialize)]
 pub(super) struct Flags {
-    /// Files, folders, patterns, - for standard input, or corpus[:STORIES], the built-in stories [corpus]
+    /// Files, folders, patterns, - for standard input, or corpus[:STORIES], the built-in stories, which --format qa asks
+    /// one question about and --format chat up to six [corpus]
     #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Vec<String>>,

@@ -2,7 +2,7 @@
 
 use super::{Granularity, Group, Look, Piece};
 use crate::error::Error;
-use foretoken_lens::{HeadMap, Keep, Pattern, Weighing, head_maps};
+use foretoken_lens::{HeadMap, Keep, Weighing, head_maps, pattern};
 use serde::Serialize;
 
 /// All heads in small.
@@ -51,19 +51,12 @@ pub struct Looked {
 }
 
 impl Look<'_> {
-    /// All heads of all layers, each in `side` x `side` cells at most; the granularity of tokens alone.
+    /// All heads of all layers, each in `side` x `side` cells at most.
     ///
     /// # Errors
     /// No memory.
-    pub fn attention(&self, side: usize, by: Granularity) -> Result<Attention, Error> {
-        debug_assert_eq!(by, Granularity::Token, "maps are of tokens");
-        let trace = self.trace(
-            Keep {
-                qkv: true,
-                ..Keep::STREAM
-            },
-            &[],
-        )?;
+    pub fn attention(&self, side: usize) -> Result<Attention, Error> {
+        let trace = self.trace(Keep::ATTENTION, &[])?;
         Ok(Attention {
             view: "attention",
             model: self.model_name(),
@@ -86,14 +79,8 @@ impl Look<'_> {
                 heads: dims.n_head,
             });
         }
-        let trace = self.trace(
-            Keep {
-                qkv: true,
-                ..Keep::STREAM
-            },
-            &[],
-        )?;
-        let pattern = Pattern::weighed(self.gpt.subject(), &trace, layer, head, weighing);
+        let trace = self.trace(Keep::ATTENTION, &[])?;
+        let pattern = pattern(self.gpt.subject(), &trace, layer, head, weighing);
         let groups = by.groups(&self.pieces);
         Ok(HeadView {
             view: "head",

@@ -1,7 +1,6 @@
 //! Embeddings with words.
 
-use super::{Look, label};
-use crate::error::Error;
+use super::{Look, Piece, label};
 use foretoken_lens::{Neighbour, neighbours, plane, position_similarity};
 use serde::Serialize;
 
@@ -15,6 +14,8 @@ pub struct Embedding {
     pub view: &'static str,
     /// Which model.
     pub model: String,
+    /// Every token.
+    pub tokens: Vec<Piece>,
     /// For each different token of the text, the nearest.
     pub neighbours: Vec<NeighboursOf>,
     /// The same tokens in the plane in which they differ most.
@@ -53,10 +54,7 @@ pub struct Point {
 
 impl Look<'_> {
     /// The `count` nearest tokens of each token of the text, and the tokens' plane.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn embedding(&self, count: usize) -> Result<Embedding, Error> {
+    pub fn embedding(&self, count: usize) -> Embedding {
         let (subject, tokenizer) = (self.gpt.subject(), self.gpt.tokenizer());
         let mut ids = Vec::new();
         for &id in &self.ids {
@@ -79,14 +77,15 @@ impl Look<'_> {
             y,
         };
         let (positions, similarity) = position_similarity(subject, SIDE).unwrap_or_default();
-        Ok(Embedding {
+        Embedding {
             view: "embedding",
             model: self.model_name(),
+            tokens: self.pieces.clone(),
             neighbours: ids.iter().zip(found).map(of).collect(),
             plane: ids.iter().zip(&points).map(point).collect(),
             shown,
             positions,
             similarity,
-        })
+        }
     }
 }

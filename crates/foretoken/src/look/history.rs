@@ -90,7 +90,7 @@ pub fn probe(gpt: &Gpt, prompt: &str, max_tokens: usize) -> Result<Probed, Error
         top: likeliest.collect(),
         entropy: next.entropy,
         bits: gpt.score(prompt)?.nats() / std::f64::consts::LN_2,
-        heads: look.attention(SIDE, super::Granularity::Token)?.heads,
+        heads: look.attention(SIDE)?.heads,
     })
 }
 

@@ -1,18 +1,18 @@
 //! Looking inside with words: a text, its tokens, and what [`foretoken_lens`] finds, as views that can be drawn or written as JSON.
 //!
-//! Every view is one object: `view` names it, `model` and `tokens` say what was looked at, and the rest is what was seen. Layers, heads,
+//! Every view is one object: `view` names it, `model` and `tokens` say what was looked at ([`Difference`] has `models` and prompts), and the
+//! rest is what was seen. Layers, heads,
 //! positions and neurons count from 0; probabilities are fractions, information is in bits.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let tmp = tempfile::tempdir()?;
 //! # let path = foretoken::doc_model(tmp.path())?;
-//! use foretoken::look::Granularity;
 //! let gpt = foretoken::open(&path)?;
 //! let look = gpt.look("미나는 Ben")?;
 //! // Bytes of a syllable are three tokens here, and one character.
 //! assert_eq!(look.pieces()[1].label, "미 2/3");
-//! let attention = look.attention(8, Granularity::Token)?;
+//! let attention = look.attention(8)?;
 //! assert_eq!((attention.heads.len(), attention.tokens.len()), (2, 13));
 //! let json = serde_json::to_value(&attention)?;
 //! assert_eq!((&json["view"], &json["heads"][1]["head"]), (&"attention".into(), &1.into()));
@@ -148,11 +148,11 @@ impl Look<'_> {
 
     /// Logits (V) that follow token `position`.
     pub(crate) fn logits(&self, trace: &Trace, position: usize) -> Vec<f32> {
-        let mut x = trace.at(2 * trace.layers, position).to_vec();
+        let x = trace.at(2 * trace.layers, position);
         let mut logits = vec![0.0; self.gpt.model().dims().vocab_size];
         self.gpt
             .model()
-            .unembed(self.gpt.pool(), self.gpt.weights(), &mut x, &mut logits);
+            .unembed(self.gpt.pool(), self.gpt.weights(), x, &mut logits);
         logits
     }
 
@@ -175,5 +175,14 @@ impl Look<'_> {
 
     pub(crate) fn label(&self, id: u32) -> String {
         label(self.gpt.tokenizer(), id)
+    }
+}
+
+/// The names of the 2 L + 1 places of a stream.
+pub(crate) fn step_name(step: usize) -> String {
+    match step {
+        0 => "embedding".to_owned(),
+        step if step % 2 == 1 => format!("attention {}", step / 2),
+        step => format!("MLP {}", step / 2 - 1),
     }
 }

@@ -37,7 +37,7 @@ pub struct Neuron {
 }
 
 /// A place where a neuron fires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Context {
     /// The token.
     pub position: usize,
@@ -47,8 +47,8 @@ pub struct Context {
     pub token: String,
     /// What follows.
     pub after: String,
-    /// The activation, in thousandths: whole numbers are drawn.
-    pub milli: i64,
+    /// The activation.
+    pub activation: f32,
 }
 
 impl Look<'_> {
@@ -83,12 +83,12 @@ impl Look<'_> {
             let whole: String = bytes.utf8_chunks().map(|chunk| chunk.valid().to_owned()).collect();
             whole.replace('\n', "⏎")
         };
-        let context = |&(position, value): &(usize, f32)| Context {
+        let context = |&(position, activation): &(usize, f32)| Context {
             position,
             before: text(position.saturating_sub(AROUND.0)..position),
             token: self.pieces[position].label.clone(),
             after: text(position + 1..(position + 1 + AROUND.1).min(self.ids.len())),
-            milli: (f64::from(value) * 1000.0).round() as i64,
+            activation,
         };
         let found = neurons(&trace, layer, count, contexts)
             .into_iter()

@@ -1,6 +1,6 @@
 //! The stream after every step, with words.
 
-use super::{Look, Piece};
+use super::{Look, Piece, step_name};
 use crate::error::Error;
 use foretoken_lens::{Keep, Reading, stream};
 use serde::Serialize;
@@ -50,11 +50,6 @@ impl Look<'_> {
             reading,
         };
         let readings = stream(self.gpt.subject(), &trace, positions, &targets, top);
-        let steps = (0..=2 * trace.layers).map(|step| match step {
-            0 => "embedding".to_owned(),
-            step if step % 2 == 1 => format!("attention {}", step / 2),
-            step => format!("MLP {}", step / 2 - 1),
-        });
         Ok(Stream {
             view: "stream",
             model: self.model_name(),
@@ -64,7 +59,7 @@ impl Look<'_> {
                 .into_iter()
                 .map(|id| id.map(|id| (id, self.label(id))))
                 .collect(),
-            steps: steps.collect(),
+            steps: (0..=2 * trace.layers).map(step_name).collect(),
             cells: readings
                 .into_iter()
                 .map(|row| row.into_iter().map(cell).collect())

@@ -1,6 +1,6 @@
 //! Who raised a logit, with words; and what happens without them.
 
-use super::{Look, Piece};
+use super::{Look, Piece, step_name};
 use crate::error::Error;
 use foretoken_lens::{Change, Keep, Part, Source, Trace, With, attribute, distribution, head_sources};
 use foretoken_model::Site;
@@ -254,20 +254,12 @@ fn patch(theirs: &Trace, step: usize, position: usize) -> Change {
     }
 }
 
-fn step_name(step: usize) -> String {
-    match step {
-        0 => "embedding".to_owned(),
-        step if step % 2 == 1 => format!("attention {}", step / 2),
-        step => format!("MLP {}", step / 2 - 1),
-    }
-}
-
 fn name(part: Part) -> String {
     match part {
         Part::Token => "token embedding".into(),
         Part::Position => "position".into(),
-        Part::Attention { layer } => format!("attention {layer}"),
-        Part::Mlp { layer } => format!("MLP {layer}"),
+        Part::Attention { layer } => step_name(2 * layer + 1),
+        Part::Mlp { layer } => step_name(2 * layer + 2),
         Part::Bias => "last norm's bias".into(),
     }
 }

@@ -130,14 +130,13 @@ pub(super) fn extend(
 }
 
 /// See [`crate::Model::unembed`].
-pub(super) fn unembed(model: &Gpt2, pool: &Pool, w: &Params<Weight<'_>>, x: &mut [f32], logits: &mut [f32]) {
+pub(super) fn unembed(model: &Gpt2, pool: &Pool, w: &Params<Weight<'_>>, x: &[f32], logits: &mut [f32]) {
     let (d, eps) = (model.dims.n_embd, model.config.layer_norm_epsilon);
     let rows = x.len() / d;
     let (mut normed, mut mean, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows], vec![0.0; rows]);
     let (weight, bias) = (w.ln_f_weight.floats(), w.ln_f_bias.floats());
     layernorm_forward(pool, &mut normed, &mut mean, &mut rstd, x, weight, bias, eps);
     decode::head(pool, logits, &normed, w.wte, d);
-    x.copy_from_slice(&normed);
 }
 
 /// y (N,out) = x W + bias.

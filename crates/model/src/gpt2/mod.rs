@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::gradient::Gradient;
 use crate::params::ParamTable;
-use crate::probe::{Anatomy, LayerAnatomy, NormAnatomy, Probe};
+use crate::probe::{Anatomy, NormAnatomy, Probe};
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
@@ -201,23 +201,17 @@ impl Model for Gpt2 {
         decode::extend(self, pool, &w, sequences, logits, probe);
     }
 
-    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]) {
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &[f32], logits: &mut [f32]) {
         let w = Params::from_parts(&self.dims, weights.parts(&self.table));
         decode::unembed(self, pool, &w, x, logits);
     }
 
     fn anatomy(&self) -> Anatomy {
         let place = Params::from_parts(&self.dims, 0..);
-        let layers = place.h.iter().map(|block| LayerAnatomy {
-            heads_out: block.attn_c_proj_weight,
-            heads_out_bias: Some(block.attn_c_proj_bias),
-            hidden_out: block.mlp_c_proj_weight,
-            hidden_out_bias: Some(block.mlp_c_proj_bias),
-        });
         Anatomy {
             embedding: place.wte,
             positions: Some(place.wpe),
-            layers: layers.collect(),
+            heads_out: place.h.iter().map(|block| block.attn_c_proj_weight).collect(),
             norm: NormAnatomy {
                 weight: place.ln_f_weight,
                 bias: Some(place.ln_f_bias),

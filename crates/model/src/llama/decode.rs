@@ -159,12 +159,11 @@ pub(super) fn extend(
 }
 
 /// See [`crate::Model::unembed`].
-pub(super) fn unembed(model: &Llama, pool: &Pool, w: &Params<Weight<'_>>, x: &mut [f32], logits: &mut [f32]) {
+pub(super) fn unembed(model: &Llama, pool: &Pool, w: &Params<Weight<'_>>, x: &[f32], logits: &mut [f32]) {
     let (d, eps) = (model.dims.n_embd, model.config.rms_norm_eps);
     let (mut normed, mut rstd) = (vec![0.0; x.len()], vec![0.0; x.len() / d]);
     rmsnorm_forward(pool, &mut normed, &mut rstd, x, w.norm.floats(), eps);
     decode::head(pool, logits, &normed, w.head(), d);
-    x.copy_from_slice(&normed);
 }
 
 /// y (N,out) = x (N,in) Wᵀ, W (out,in).

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::gguf::GgufTensor;
 use crate::gradient::Gradient;
 use crate::params::ParamTable;
-use crate::probe::{Anatomy, LayerAnatomy, NormAnatomy, Probe};
+use crate::probe::{Anatomy, NormAnatomy, Probe};
 use crate::state::{DecodeState, NewTokens};
 use crate::walk::Step;
 use crate::weights::Weights;
@@ -201,23 +201,17 @@ impl Model for Llama {
         decode::extend(self, pool, &w, sequences, logits, probe);
     }
 
-    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &mut [f32], logits: &mut [f32]) {
+    fn unembed(&self, pool: &Pool, weights: Weights<'_>, x: &[f32], logits: &mut [f32]) {
         let w = Params::from_parts(&self.config, &self.dims, weights.parts(&self.table));
         decode::unembed(self, pool, &w, x, logits);
     }
 
     fn anatomy(&self) -> Anatomy {
         let place = Params::from_parts(&self.config, &self.dims, 0..);
-        let layers = place.layers.iter().map(|block| LayerAnatomy {
-            heads_out: block.o_proj,
-            heads_out_bias: None,
-            hidden_out: block.down_proj,
-            hidden_out_bias: None,
-        });
         Anatomy {
             embedding: place.embed,
             positions: None,
-            layers: layers.collect(),
+            heads_out: place.layers.iter().map(|block| block.o_proj).collect(),
             norm: NormAnatomy {
                 weight: place.norm,
                 bias: None,

@@ -18,7 +18,7 @@ const CORPUS_SEED: u64 = 1;
 /// First validation story: far from any training story.
 const VALIDATION_STORIES: u64 = 1 << 40;
 /// Changes where the form or the making of the token files does.
-const CACHE_VERSION: u32 = 2;
+const CACHE_VERSION: u32 = 3;
 
 /// Whether data are the built-in corpus, `corpus[:STORIES]`, and how many stories were asked for.
 ///
