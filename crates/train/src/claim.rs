@@ -58,6 +58,20 @@ impl Drop for Claim {
     }
 }
 
+/// Whether a process holds the lock of a run. Nothing is made where there is none.
+pub(crate) fn is_taken(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else {
+        return false;
+    };
+    match file.try_lock_shared() {
+        Ok(()) => {
+            let _ = file.unlock();
+            false
+        }
+        Err(error) => matches!(error, TryLockError::WouldBlock),
+    }
+}
+
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK);
     let failed = |source| Error::Lock {

@@ -175,6 +175,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A line of a log that says nothing.
+    #[error("{}, line {line}: {message}; expected one JSON object a line, as `foretoken train` writes it", .path.display())]
+    LogLine {
+        /// The log.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
     /// More memory than there is.
     #[error("this run needs about {needed}, and {available} are free: {help}")]
     Memory {

@@ -47,8 +47,10 @@ mod moments;
 mod optimizer;
 mod prepare;
 mod profile;
+pub mod report;
 mod run;
 mod schedule;
+pub mod tensorboard;
 mod tokens;
 mod trainer;
 

@@ -3,12 +3,14 @@
 /// What an axis counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// Nats per token.
-    Loss,
+    /// Any numbers, evenly.
+    Linear,
     /// Steps, evenly.
     Steps,
     /// Steps, every factor of ten as wide as the next.
     LogSteps,
+    /// Any numbers above 0, every factor as wide as the next.
+    Log,
 }
 
 /// One axis of a picture.
@@ -35,8 +37,8 @@ impl Axis {
     /// Where a value lies: 0 at `lo`, 1 at `hi`; values outside lie at the nearer end.
     pub fn place(&self, value: f64) -> f64 {
         let at = match self.scale {
-            Scale::Loss | Scale::Steps => (value - self.lo) / (self.hi - self.lo),
-            Scale::LogSteps => (value.max(self.lo) / self.lo).ln() / (self.hi / self.lo).ln(),
+            Scale::Linear | Scale::Steps => (value - self.lo) / (self.hi - self.lo),
+            Scale::LogSteps | Scale::Log => (value.max(self.lo) / self.lo).ln() / (self.hi / self.lo).ln(),
         };
         at.clamp(0.0, 1.0)
     }
@@ -44,7 +46,10 @@ impl Axis {
     /// About `count` round values in the span, with their labels.
     pub fn ticks(&self, count: usize) -> Vec<Tick> {
         let tick = |value, label| Tick { value, label };
-        if self.scale == Scale::LogSteps {
+        if self.scale == Scale::Log && self.decades().count() < 2 {
+            return self.ticks_within_a_decade(count);
+        }
+        if self.is_log() {
             let decades: Vec<f64> = self.decades().collect();
             // Every second or third decade where all do not fit; the last ones matter most.
             let stride = decades.len().div_ceil(count.max(1)).max(1);
@@ -52,7 +57,7 @@ impl Axis {
                 .iter()
                 .rev()
                 .step_by(stride)
-                .map(|&v| tick(v, short(v)))
+                .map(|&v| tick(v, number(v)))
                 .collect();
             ticks.reverse();
             return ticks;
@@ -87,7 +92,7 @@ impl Axis {
 
     /// The unlabelled values between the decades of a log scale, 2 to 9 of each; none elsewhere.
     pub fn minor_ticks(&self) -> Vec<f64> {
-        if self.scale != Scale::LogSteps {
+        if !self.is_log() {
             return Vec::new();
         }
         let below = self.decades().next().unwrap_or(self.hi) / 10.0;
@@ -98,8 +103,30 @@ impl Axis {
             .collect()
     }
 
+    fn is_log(&self) -> bool {
+        matches!(self.scale, Scale::LogSteps | Scale::Log)
+    }
+
+    /// Those of 1, 2 and 5 times a power of ten, or round values evenly where even those are too far apart.
+    fn ticks_within_a_decade(&self, count: usize) -> Vec<Tick> {
+        let first = self.lo.log10().floor() as i32;
+        let powers = (first..first + 3).map(|power| 10f64.powi(power));
+        let values = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * power));
+        let inside: Vec<f64> = values.filter(|value| (self.lo..=self.hi).contains(value)).collect();
+        if inside.len() < 3 {
+            let scale = Scale::Linear;
+            return Self { scale, ..*self }.ticks(count);
+        }
+        let tick = |value| Tick {
+            value,
+            label: number(value),
+        };
+        inside.into_iter().map(tick).collect()
+    }
+
     fn decades(&self) -> impl Iterator<Item = f64> {
-        (0..20)
+        let powers = if self.scale == Scale::Log { -30..31 } else { 0..20 };
+        powers
             .map(|power| 10f64.powi(power))
             .filter(|value| (self.lo..=self.hi).contains(value))
     }
@@ -126,6 +153,15 @@ pub(super) fn grouped(count: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A value of one digit on a log axis: `0.05`, `1`, `20k`; `1e-5` where there would be many noughts.
+fn number(value: f64) -> String {
+    match value {
+        v if v >= 999.5 => short(v),
+        v if v >= 0.999e-3 => format!("{}", (v * 1e6).round() / 1e6),
+        v => format!("{v:.0e}"),
+    }
 }
 
 /// A count in at most three digits and a unit: `819k`, `1.64M`, `10B`.
@@ -172,8 +208,8 @@ mod tests {
             ["0", "200", "400", "600", "800", "1,000"]
         );
         assert_eq!(labels(1.0, 3.0, Scale::Steps, 6), ["1", "2", "3"]);
-        assert_eq!(labels(1.93, 2.21, Scale::Loss, 4), ["2.0", "2.1", "2.2"]);
-        assert_eq!(labels(-0.1, 0.1, Scale::Loss, 2), ["-0.1", "0.0", "0.1"]);
+        assert_eq!(labels(1.93, 2.21, Scale::Linear, 4), ["2.0", "2.1", "2.2"]);
+        assert_eq!(labels(-0.1, 0.1, Scale::Linear, 2), ["-0.1", "0.0", "0.1"]);
         assert_eq!(
             labels(1.0, 1e5, Scale::LogSteps, 6),
             ["1", "10", "100", "1k", "10k", "100k"]
@@ -182,9 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn ticks_of_any_numbers_on_a_log_scale() {
+        assert_eq!(labels(1e-5, 2e-3, Scale::Log, 6), ["1e-5", "1e-4", "0.001"]);
+        assert_eq!(labels(1.5, 12.0, Scale::Log, 6), ["2", "5", "10"]);
+        assert_eq!(labels(0.04, 0.3, Scale::Log, 6), ["0.05", "0.1", "0.2"]);
+        assert_eq!(labels(2.1, 2.9, Scale::Log, 4), ["2.2", "2.4", "2.6", "2.8"]);
+        assert_eq!(labels(5e2, 5e6, Scale::Log, 6), ["1k", "10k", "100k", "1M"]);
+    }
+
+    #[test]
     fn ticks_are_few_at_any_span() {
         for (lo, hi) in [(0.0, 1e-12), (1e9, 1e9 + 1.0), (-1e9, 1e9), (0.0, 1e19)] {
-            for scale in [Scale::Loss, Scale::Steps] {
+            for scale in [Scale::Linear, Scale::Steps] {
                 assert!(Axis { lo, hi, scale }.ticks(6).len() <= 24, "{lo} to {hi}");
             }
         }
@@ -219,7 +264,7 @@ mod tests {
         assert!((axis.place(10.0) - 0.5).abs() < 1e-12);
         assert_eq!(
             Axis {
-                scale: Scale::Loss,
+                scale: Scale::Linear,
                 ..axis
             }
             .place(50.5),

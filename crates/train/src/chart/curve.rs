@@ -3,6 +3,9 @@
 /// A place on the x axis, 0 to 1, and a loss.
 pub type Point = (f64, f64);
 
+/// A place on the x axis, 0 to 1, with the lowest and the highest value there.
+pub type Span = (f64, f64, f64);
+
 /// Half of the smoothing window, as a part of the x axis: 40 of 1,000 steps.
 const WINDOW: f64 = 0.04;
 
@@ -103,6 +106,14 @@ impl Curve {
         })
     }
 
+    /// The lowest and the highest value of each column, cut at gaps: what the smooth line hides.
+    pub fn band(&self) -> Vec<Vec<Span>> {
+        self.lines(|column, line| {
+            let middle = (column.first.0 + column.last.0) / 2.0;
+            line.push((middle, column.low.1, column.high.1));
+        })
+    }
+
     /// A smooth line, a point a column, cut at gaps: at each column's mean place the value there of a straight line
     /// fitted to what lies within the window, near values weighing more (Cleveland 1979). A running mean would lag, and
     /// start too low where the loss falls steeply; this does not.
@@ -122,8 +133,8 @@ impl Curve {
         &mut self.columns[((x * (last + 1) as f64) as usize).min(last)]
     }
 
-    fn lines(&self, mut add: impl FnMut(&Column, &mut Vec<Point>)) -> Vec<Vec<Point>> {
-        let mut lines = vec![Vec::new()];
+    fn lines<P>(&self, mut add: impl FnMut(&Column, &mut Vec<P>)) -> Vec<Vec<P>> {
+        let mut lines: Vec<Vec<P>> = vec![Vec::new()];
         for column in &self.columns {
             if column.values > 0 {
                 add(column, lines.last_mut().expect("one at least"));
@@ -200,6 +211,11 @@ mod tests {
         assert!(lines[0].contains(&(0.123_456, 9.0)) && lines[0].contains(&(0.654_321, -9.0)));
         assert_eq!((lines[0][0].0, lines[0].last().expect("last").0), (0.0, 0.999_999));
         assert!(lines[0].is_sorted_by(|a, b| a.0 <= b.0));
+        let [band] = &curve.band()[..] else { panic!("one band") };
+        let (low, high) = band
+            .iter()
+            .fold((0.0, 0.0), |all: Point, span| (all.0.min(span.1), all.1.max(span.2)));
+        assert_eq!((band.len(), low, high), (500, -9.0, 9.0));
     }
 
     #[test]

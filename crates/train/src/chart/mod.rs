@@ -8,7 +8,7 @@ mod curve;
 mod svg;
 
 pub use axis::{Axis, Scale, Tick};
-pub use curve::{Curve, Point};
+pub use curve::{Curve, Point, Span};
 pub use svg::loss_svg;
 
 use crate::metrics::Metrics;
@@ -146,7 +146,7 @@ fn steps_axis(metrics: &[Metrics]) -> Axis {
 fn loss_axis(metrics: &[Metrics], floor: Option<f64>) -> Axis {
     let of_row = |row: &Metrics| [row.train_loss, row.val_loss].into_iter().flatten().filter_map(finite);
     let mut losses: Vec<f64> = metrics.iter().flat_map(of_row).collect();
-    let scale = Scale::Loss;
+    let scale = Scale::Linear;
     let Some(&first) = losses.first() else {
         let middle = floor.unwrap_or(1.0);
         return Axis {
