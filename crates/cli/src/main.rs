@@ -13,6 +13,7 @@ mod optimizer;
 mod plot;
 mod profile_table;
 mod pull;
+mod report;
 mod sampling;
 mod size;
 mod size_table;
@@ -40,6 +41,7 @@ Examples:
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
   foretoken lens attn \"One sunny morning, \"       what its heads look at; there are nine more views
+  foretoken report runs/001-tiny runs/002-tiny      a page of curves, samples and configs; for TensorBoard too
   foretoken convert runs/001-tiny model.gguf        for llama.cpp, or back again
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
@@ -62,6 +64,8 @@ enum Command {
     Eval(Box<eval::Eval>),
     /// Look inside: tokens, attention, the stream, why a token was chosen, what training changed
     Lens(Box<lens::LensCommand>),
+    /// Write a page about runs: curves, speed, samples, configs; several side by side
+    Report(report::Report),
     /// Convert a model between Hugging Face's layout and GGUF, quantised or not
     Convert(convert::Convert),
     /// Show the sizes of a model: tensors, parameters, memory, flops, and what fits
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
         Command::Lens(lens) => lens.run(),
+        Command::Report(report) => report.run(),
         Command::Convert(convert) => convert.run(),
         Command::Size(size) => size.run(),
         Command::Bench(bench) => bench.run(),

@@ -6,6 +6,7 @@ use foretoken::generate::Sampling;
 use foretoken::kernels::{Limits, Pool};
 use foretoken::model::human_bytes;
 use foretoken::text::{Example, Tokenizer};
+use foretoken::train::report::{Sample, SampleLog};
 use foretoken::train::{Data, DataSummary, Metrics, Preparing, Run, StepProfile, Trainer};
 use foretoken::{GenerateOptions, write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -31,6 +32,8 @@ pub(super) struct Progress {
     summary: DataSummary,
     /// Held-out questions that are answered in turn as samples; none where texts are learned.
     questions: Vec<Vec<u32>>,
+    /// Where samples are kept; none where the disk takes none.
+    samples: Option<SampleLog>,
     /// Smoothed training loss.
     smooth: Option<f64>,
     last_val: Option<f64>,
@@ -57,6 +60,7 @@ impl Progress {
             last_line: Instant::now(),
             summary: DataSummary::default(),
             questions: Vec::new(),
+            samples: None,
             smooth: None,
             last_val: None,
         }
@@ -103,6 +107,13 @@ impl Progress {
         self.sample_every = run.trainer.config().sample_every.unwrap_or(0);
         self.summary = run.data.summary.clone();
         self.questions = questions(run);
+        self.samples = match SampleLog::open(&run.dir, self.first_step) {
+            Ok(log) => Some(log),
+            Err(error) => {
+                self.warn(&format!("samples are not kept: {error}"));
+                None
+            }
+        };
         self.bar.set_message("");
         self.bar.set_length(self.steps);
         self.bar.set_position(self.first_step);
@@ -191,10 +202,8 @@ impl Progress {
         row + &paint(&rest, FAINT, self.color) + "\n"
     }
 
+    /// Writes a sample for the report, which somebody who does not watch wants all the more, and shows it to who does.
     pub(super) fn sample(&mut self, trainer: &Trainer, tokenizer: &Tokenizer, pool: &Pool) {
-        if self.quiet || self.json {
-            return;
-        }
         let nth = usize::try_from(trainer.step / self.sample_every.max(1)).unwrap_or(0);
         let question = self.questions.get(nth % self.questions.len().max(1));
         let options = GenerateOptions {
@@ -212,7 +221,11 @@ impl Progress {
             ..GenerateOptions::default()
         };
         let prompt = question.map_or(&[][..], Vec::as_slice);
-        let mut text = tokenizer.decode(prompt).unwrap_or_default();
+        let mut sample = Sample {
+            step: trainer.step,
+            prompt: tokenizer.decode(prompt).unwrap_or_default(),
+            text: String::new(),
+        };
         let written = write(
             (&*trainer.model, (&trainer.weights).into()),
             tokenizer,
@@ -220,13 +233,23 @@ impl Progress {
             prompt,
             &options,
             |part| {
-                text.push_str(part);
+                sample.text.push_str(part);
                 true
             },
         );
         match written {
-            Ok(_) => self.say(&paint(&indented(text.trim()), FAINT, self.color)),
+            Ok(_) => self.keep(&sample),
             Err(error) => self.warn(&format!("no sample: {error}")),
+        }
+    }
+
+    fn keep(&mut self, sample: &Sample) {
+        if let Some(Err(error)) = self.samples.as_mut().map(|log| log.append(sample)) {
+            self.warn(&format!("this sample is not kept: {error}"));
+        }
+        if !self.json {
+            let text = format!("{}{}", sample.prompt, sample.text);
+            self.say(&paint(&indented(text.trim()), FAINT, self.color));
         }
     }
 
