@@ -69,7 +69,7 @@ impl Chat<'_> {
         self.messages = messages;
     }
 
-    /// Says `text` and gives the answer part by part; `on_text` ends it by returning false, and what came until then is the
+    /// Says `text` and gives the answer part by part, without the white space before its first word; `on_text` ends it by returning false, and what came until then is the
     /// answer. A conversation that leaves no room in the context forgets its oldest turns, whole ones, but not the system's
     /// message. After an error, and after an answer of no characters, the conversation is as it was before.
     ///
@@ -117,8 +117,10 @@ impl Chat<'_> {
         self.writer.go_on(ids)?;
         let mut written = String::new();
         let text = self.writer.write(options, |part| {
+            // Templates begin an answer with a space or a line feed: it is theirs, and they write it again.
+            let part = if written.is_empty() { part.trim_start() } else { part };
             written.push_str(part);
-            on_text(part)
+            part.is_empty() || on_text(part)
         })?;
         let answer = Answer { text, dropped_messages };
         Ok((answer, written))

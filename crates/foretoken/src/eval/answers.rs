@@ -278,7 +278,7 @@ mod tests {
         assert_eq!((score.all.exact.mean(), score.groups["own"].exact.mean()), (0.5, 1.0));
         assert_eq!(score.worst(5), [&score.each[1]]);
         // The loss of the second: its bytes and the end token after the prompt.
-        let ids = [gpt.tokenizer().encode("Mina\n"), gpt.tokenizer().encode("네 그래요")];
+        let ids = [gpt.tokenizer().encode("Mina\n"), gpt.tokenizer().encode(" 네 그래요")];
         let mut scorer = gpt.scorer(32).unwrap();
         scorer.begin(&ids[0]).unwrap();
         let mut losses = vec![0.0; ids[1].len() + 1];

@@ -14,10 +14,10 @@ pub use encode::Example;
 /// The most bytes of a template.
 const LARGEST_TEMPLATE: usize = 1 << 20;
 
-/// The template of models that have no special token but the end of a text: each message is followed by a line feed, each
-/// answer by the end token.
-const PLAIN: &str = "{% for message in messages %}{{ message['content'] }}\
-                     {% if message['role'] == 'assistant' %}{{ eos_token }}{% else %}{{ '\\n' }}{% endif %}{% endfor %}";
+/// The template of models that have no special token but the end of a text: a message is followed by a line feed, an answer has a space
+/// before it and the end token behind it.
+const PLAIN: &str = "{% for message in messages %}{% if message['role'] == 'assistant' %}\
+                     {{ ' ' + message['content'] + eos_token }}{% else %}{{ message['content'] + '\\n' }}{% endif %}{% endfor %}";
 
 /// A Jinja template as `transformers` reads it from `tokenizer_config.json`, with the tokens it names.
 ///
@@ -31,7 +31,7 @@ const PLAIN: &str = "{% for message in messages %}{{ message['content'] }}\
 /// use foretoken_text::{ChatTemplate, Message, Role, Tokenizer};
 /// let template = ChatTemplate::plain(&Tokenizer::byte());
 /// let messages = [Message::new(Role::User, "안녕?"), Message::new(Role::Assistant, "반가워.")];
-/// assert_eq!(template.render(&messages, false)?, "안녕?\n반가워.<|endoftext|>");
+/// assert_eq!(template.render(&messages, false)?, "안녕?\n 반가워.<|endoftext|>");
 /// assert_eq!(template.render(&messages[..1], true)?, "안녕?\n");
 /// # Ok::<(), foretoken_text::Error>(())
 /// ```
@@ -61,10 +61,12 @@ impl ChatTemplate {
         })
     }
 
-    /// The template of models trained here, which have no special token but the end of a text: a question, a line feed, the
+    /// The template of models trained here, which have no special token but the end of a text: a question, a line feed, a space, the
     /// answer, the end token. A system's message is a line before the question; turns follow each other.
     ///
-    /// Without names of speakers nothing has to be learned but that an answer follows a line feed, in any language.
+    /// Without names of speakers nothing has to be learned but that an answer follows a line feed, in any language. The space makes the
+    /// answer's first word the token that it is within a text: without it most words are other tokens at the beginning of a line, or
+    /// several, and a model has to learn each anew before it can repeat what it read.
     pub fn plain(tokenizer: &Tokenizer) -> ChatTemplate {
         let end = tokenizer.id_to_bytes(tokenizer.eos_id()).unwrap_or_default();
         let end = String::from_utf8_lossy(end);

@@ -63,7 +63,7 @@ fn answers_and_their_ends_are_learned_and_prompts_are_beginnings() {
         (
             ChatTemplate::plain(&byte),
             &byte,
-            ["반가워.<|endoftext|>", "a<|endoftext|>"],
+            [" 반가워.<|endoftext|>", " a<|endoftext|>"],
         ),
         (
             ChatTemplate::new(llama2, "<|endoftext|>", "<|endoftext|>").unwrap(),

@@ -156,7 +156,8 @@ impl Origin {
         }
         if self.format != DataFormat::Text {
             parts.push(self.format.to_string());
-            parts.extend(template.map(|template| template.source().to_owned()));
+            let plain = ChatTemplate::plain(&Tokenizer::byte());
+            parts.push(template.unwrap_or(&plain).source().to_owned());
         }
         Ok(Fingerprint::of(parts.join("\n").as_bytes()).to_string()[..32].to_owned())
     }

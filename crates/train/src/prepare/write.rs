@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::examples::write_example;
 use crate::tokens::id_bytes;
 use foretoken_formats::durable::DurableDir;
-use foretoken_text::{ChatTemplate, Conversation, DataFormat, Example, Tokenizer, Trainer};
+use foretoken_text::{ChatTemplate, Conversation, DataFormat, Example, Message, Role, Tokenizer, Trainer};
 use std::io::Write;
 use std::path::Path;
 
@@ -41,8 +41,10 @@ pub(super) fn learn(
         }
         DataFormat::Qa | DataFormat::Chat => {
             'all: for conversation in origin.conversations(Part::Train)? {
-                for message in conversation?.messages {
-                    if !feed(&message.content) {
+                for Message { role, content } in conversation?.messages {
+                    // An answer begins with a space, as the plain template writes it.
+                    let text = if role == Role::Assistant { format!(" {content}") } else { content };
+                    if !feed(&text) {
                         break 'all;
                     }
                 }
