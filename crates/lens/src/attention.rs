@@ -2,11 +2,12 @@
 
 use crate::trace::{Subject, Trace};
 use foretoken_kernels::{Epilogue, Mat, Pool, matmul, softmax_weights};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Mutex;
 
 /// What stands in the cells of a [`Pattern`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighing {
     /// softmax(q kᵀ / √dh): sums to 1 a query.
@@ -104,7 +105,7 @@ fn value_lengths(subject: Subject<'_>, trace: &Trace, layer: usize, head: usize)
 
 /// How much a head does of what heads are known to do: mean weights over the queries that have something to look at so; none where no
 /// query has.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Badges {
     /// At the token before.
     pub previous: Option<f64>,
@@ -118,7 +119,7 @@ pub struct Badges {
 }
 
 /// A head in small.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct HeadMap {
     /// From 0.
     pub layer: usize,

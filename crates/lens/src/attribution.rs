@@ -6,10 +6,11 @@
 
 use crate::trace::{Subject, Trace};
 use foretoken_model::NormAnatomy;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Who wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Part {
     /// The token's own embedding.
@@ -31,7 +32,7 @@ pub enum Part {
 }
 
 /// The account of a logit, or of the difference of two, at one token.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Attribution {
     /// Whose logit.
     pub token: u32,
@@ -53,7 +54,7 @@ impl Attribution {
 }
 
 /// What a token gave to a head's part.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Source {
     /// The token's position.
     pub position: usize,

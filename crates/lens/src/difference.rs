@@ -2,10 +2,11 @@
 
 use crate::pair::Pair;
 use foretoken_model::{Model, Product, Weights};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How far a tensor went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct TensorChange {
     /// Its name.
     pub name: String,

@@ -3,10 +3,11 @@
 use crate::pair::Pair;
 use crate::trace::Subject;
 use foretoken_kernels::{Epilogue, Mat, matmul};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A token near another.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Neighbour {
     /// The token.
     pub id: u32,

@@ -1,9 +1,10 @@
 //! From logits to what is likely.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A token that could be next.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Candidate {
     /// The token.
     pub id: u32,
@@ -14,7 +15,7 @@ pub struct Candidate {
 }
 
 /// What logits (V) say.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Distribution {
     /// The likeliest, the first first; of equal ones the smaller id.
     pub top: Vec<Candidate>,

@@ -1,10 +1,11 @@
 //! Which hidden units of the MLPs fire, and where.
 
 use crate::trace::Trace;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A hidden unit and where it was strongest.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Firing {
     /// From 0.
     pub layer: usize,

@@ -3,10 +3,11 @@
 use crate::logits::{Candidate, distribution};
 use crate::trace::{Subject, Trace};
 use foretoken_model::SCORED;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The stream at one token after one step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Reading {
     /// What the last norm and the head would say here.
     pub top: Vec<Candidate>,

@@ -1,13 +1,14 @@
 //! The walk: what becomes of a batch on its way through a model, one step after another.
 
 use crate::contract::Recompute;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Why an output is working memory where recomputation is selective.
 pub(crate) const AGAIN: &str = "the backward makes it again";
 
 /// What a step, and with it its parameters, belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// From ids to vectors.
@@ -37,7 +38,7 @@ impl Part {
 }
 
 /// What becomes of a step's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stored {
     /// In training it stays until the backward has read it, once a layer.
@@ -51,7 +52,7 @@ pub enum Stored {
 }
 
 /// Where a step stands to a shortcut around attention or MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shortcut {
     /// The stream goes past the branch that begins with this step.
@@ -61,7 +62,7 @@ pub enum Shortcut {
 }
 
 /// A parameter tensor of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct StepParam {
     /// Its name in the table, with `{i}` for the layer.
     pub name: &'static str,
@@ -70,7 +71,7 @@ pub struct StepParam {
 }
 
 /// One step over B sequences of T tokens.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Step {
     /// What it belongs to.
     pub part: Part,

@@ -70,8 +70,8 @@ fn name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// The whole checkpoints' directories of a run with their steps, the oldest first.
-pub(crate) fn list(run: &Path) -> Vec<(u64, PathBuf)> {
+/// The whole checkpoints' directories of a run with their steps, the oldest first; none where `run` is no run.
+pub fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(checkpoints_dir(run)) else {
         return Vec::new();
     };
@@ -234,7 +234,7 @@ fn finite(trainer: &Trainer, step: u64) -> Result<(), Error> {
 /// Removes all but the newest `keep` checkpoints up to `step` and the best; `keep` of 0 removes none. Later ones are
 /// damaged, else the run would be there: they do not count, and are written anew when it comes to them.
 pub(crate) fn prune(run: &Path, step: u64, keep: usize, best: Option<u64>) {
-    let mut all = list(run);
+    let mut all = checkpoints(run);
     all.retain(|&(other, _)| other <= step);
     if keep == 0 || all.len() <= keep {
         return;
@@ -289,7 +289,7 @@ fn read(path: &Path) -> Result<TrainState, foretoken_formats::Error> {
 /// # Errors
 /// [`Error::NoRun`] where there is none, [`Error::NoCheckpoint`] where none is whole.
 pub fn newest(run: &Path) -> Result<Checkpoint, Error> {
-    let all = list(run);
+    let all = checkpoints(run);
     if all.is_empty() {
         return Err(Error::NoRun {
             path: run.into(),

@@ -54,7 +54,7 @@ pub mod tensorboard;
 mod tokens;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, TrainState, newest};
+pub use checkpoint::{Checkpoint, TrainState, checkpoints, newest};
 pub use config::{RUN_VERSION, RunConfig};
 pub use error::Error;
 pub use examples::{Examples, LossOn, Packed, PackingReport};

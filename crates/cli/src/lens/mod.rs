@@ -2,6 +2,7 @@
 
 mod color;
 mod draw;
+mod png;
 mod svg;
 mod table;
 
@@ -11,10 +12,10 @@ use crate::sampling::SamplingFlags;
 use crate::terminal::{FAINT, paint, say_error, stderr_color};
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use foretoken::Gpt;
 use foretoken::kernels::Pool;
 use foretoken::lens::Weighing;
-use foretoken::look::{Granularity, Look, Side, difference, probe};
-use foretoken::{Gpt, lens};
+use foretoken::look::{Granularity, Look, difference, history};
 use serde::Serialize;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ enum View {
     Diff(DiffView),
     /// The checkpoints of a run: what each does with a prompt, and how far tensors went
     History(HistoryView),
+    /// The JSON schema of what the views write with --json
+    Schema,
 }
 
 /// A text under a model, and where the picture goes.
@@ -98,6 +101,9 @@ struct Out {
     /// Also write the picture as SVG
     #[arg(long, value_name = "OUT")]
     svg: Option<PathBuf>,
+    /// Also write the picture as PNG, with the fonts of this machine
+    #[arg(long, value_name = "OUT")]
+    png: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -259,12 +265,12 @@ struct Probes {
     /// Threads; one a core unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// One JSON object on standard output, nothing else
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    out: Out,
 }
 
-fn layer_head(text: &str) -> Result<(usize, usize), String> {
+/// `3.1`: a layer and a head.
+pub(crate) fn layer_head(text: &str) -> Result<(usize, usize), String> {
     let numbers = text
         .split_once('.')
         .and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
@@ -274,12 +280,17 @@ fn layer_head(text: &str) -> Result<(usize, usize), String> {
 impl LensCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.view {
-            View::Shape(of) => of.look(|look, out| out.show(&look.shape()?, draw::shape, |_| None)),
+            View::Shape(of) => of.look(|look, out| {
+                out.show(&look.shape()?, draw::shape, |v| {
+                    let title = format!("The walk of {} tokens through {}", v.tokens.len(), v.model);
+                    svg::table(&title, draw::MEAN_LENGTH, &draw::shape_rows(v))
+                })
+            }),
             View::Tokens(TokensView { of, by }) => {
-                of.look(|look, out| out.show(&look.tokens(by.into())?, draw::tokens, |v| Some(svg::tokens(v))))
+                of.look(|look, out| out.show(&look.tokens(by.into())?, draw::tokens, svg::tokens))
             }
             View::Embed(EmbedView { of, nearest }) => {
-                of.look(|look, out| out.show(&look.embedding(nearest), draw::embedding, |v| Some(svg::embedding(v))))
+                of.look(|look, out| out.show(&look.embedding(nearest), draw::embedding, svg::embedding))
             }
             View::Attn(view) => view.run(),
             View::Stream(view) => view.run(),
@@ -289,7 +300,7 @@ impl LensCommand {
                 if let Some(dry) = &mut parameters.dry {
                     dry.sequence_breakers = sampling.breakers(look.gpt().tokenizer())?;
                 }
-                out.show(&look.next(parameters, top)?, draw::next, |v| Some(svg::next(v)))
+                out.show(&look.next(parameters, top)?, draw::next, svg::next)
             }),
             View::Neurons(NeuronsView {
                 of,
@@ -298,10 +309,22 @@ impl LensCommand {
                 contexts,
             }) => of.look(|look, out| {
                 let layer = layer.unwrap_or(look.gpt().model().dims().n_layer / 2);
-                out.show(&look.neurons(layer, count, contexts)?, draw::neurons, |_| None)
+                out.show(&look.neurons(layer, count, contexts)?, draw::neurons, |v| {
+                    svg::table(
+                        &format!("Neurons of {}", v.model),
+                        &draw::neurons_what(v),
+                        &draw::neuron_rows(v),
+                    )
+                })
             }),
             View::Diff(view) => view.run(),
             View::History(view) => view.run(),
+            View::Schema => {
+                let mut out = std::io::stdout().lock();
+                serde_json::to_writer_pretty(&mut out, &foretoken::look::schema())?;
+                writeln!(out)?;
+                Ok(())
+            }
         }
     }
 }
@@ -360,41 +383,52 @@ impl Out {
         &self,
         view: &V,
         draw: impl FnOnce(&V, draw::Page) -> String,
-        picture: impl FnOnce(&V) -> Option<String>,
+        picture: impl FnOnce(&V) -> String,
     ) -> anyhow::Result<()> {
-        if let Some(path) = &self.svg {
-            let svg = picture(view).ok_or_else(|| Usage("this view is a table: it has no picture".into()))?;
-            foretoken_formats::durable::write_bytes(path, svg.as_bytes())?;
+        if self.is_picture() {
+            let svg = picture(view);
+            if let Some(path) = &self.svg {
+                foretoken_formats::durable::write_bytes(path, svg.as_bytes())?;
+            }
+            if let Some(path) = &self.png {
+                let (png, missing) = png::render(&svg)?;
+                foretoken_formats::durable::write_bytes(path, &png)?;
+                if !missing.is_empty() {
+                    let missing: String = missing.into_iter().collect();
+                    let what = "has no glyph in any font of this machine and is not drawn: install one, or use --svg";
+                    say_error(&format!("{}: {missing} {what}", path.display()));
+                }
+            }
         }
-        say(self.json, view, draw)
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        match self.json {
+            true => {
+                serde_json::to_writer(&mut out, view)?;
+                writeln!(out)?;
+            }
+            false => out.write_all(draw(view, draw::Page::of_terminal()).as_bytes())?,
+        }
+        out.flush()?;
+        Ok(())
     }
-}
 
-fn say<V: Serialize>(json: bool, view: &V, draw: impl FnOnce(&V, draw::Page) -> String) -> anyhow::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    match json {
-        true => {
-            serde_json::to_writer(&mut out, view)?;
-            writeln!(out)?;
-        }
-        false => out.write_all(draw(view, draw::Page::of_terminal()).as_bytes())?,
+    fn is_picture(&self) -> bool {
+        self.svg.is_some() || self.png.is_some()
     }
-    out.flush()?;
-    Ok(())
 }
 
 impl AttnView {
     fn run(self) -> anyhow::Result<()> {
         let Some((layer, head)) = self.head else {
             // Cells of a head's small map: what a terminal has room for, and what a picture shows.
-            let side = if self.of.out.json || self.of.out.svg.is_some() {
+            let side = if self.of.out.json || self.of.out.is_picture() {
                 16
             } else {
                 8
             };
             return self
                 .of
-                .look(|look, out| out.show(&look.attention(side)?, draw::attention, |v| Some(svg::attention(v))));
+                .look(|look, out| out.show(&look.attention(side)?, draw::attention, svg::attention));
         };
         let weighing = match self.cells {
             Cells::Weight => Weighing::Weight,
@@ -404,7 +438,7 @@ impl AttnView {
         self.of.look(|look, out| {
             let view = look.head(layer, head, weighing, self.by.into())?;
             let at = self.at.map(|at| look.position(at)).transpose()?;
-            out.show(&view, |view, page| draw::head(view, at, page), |v| Some(svg::head(v)))
+            out.show(&view, |view, page| draw::head(view, at, page), svg::head)
         })
     }
 }
@@ -421,9 +455,7 @@ impl StreamView {
                     .map(|&at| look.position(at))
                     .collect::<Result<Vec<_>, _>>()?,
             };
-            out.show(&look.stream(&positions, self.top)?, draw::stream, |v| {
-                Some(svg::stream(v))
-            })
+            out.show(&look.stream(&positions, self.top)?, draw::stream, svg::stream)
         })
     }
 }
@@ -447,7 +479,7 @@ impl WhyView {
             if let Some(other) = &self.patch {
                 view.patched = look.patched(&look.gpt().look(other)?, position, view.token.0, against)?;
             }
-            out.show(&view, draw::why, |v| Some(svg::why(v)))
+            out.show(&view, draw::why, svg::why)
         })
     }
 }
@@ -456,16 +488,11 @@ impl DiffView {
     fn run(self) -> anyhow::Result<()> {
         let [before, after] = [&self.before, &self.after].map(|path| open(path, self.probes.threads, None));
         let view = difference(&before?, &after?, &self.probes.prompts, self.probes.max_tokens)?;
-        say(self.probes.json, &view, draw::difference)
+        self.probes.out.show(&view, draw::difference, |v| {
+            let title = format!("{} and {}", v.models[0], v.models[1]);
+            svg::table(&title, "how far each tensor went", &draw::change_rows(&v.tensors))
+        })
     }
-}
-
-/// The checkpoints of a run.
-#[derive(Debug, Serialize)]
-struct History {
-    view: &'static str,
-    run: PathBuf,
-    checkpoints: Vec<Side>,
 }
 
 impl HistoryView {
@@ -474,42 +501,8 @@ impl HistoryView {
             Some(run) => run.clone(),
             None => foretoken::latest_run(Path::new(crate::train::RUNS))?,
         };
-        let dir = run.join("checkpoints");
-        let mut found: Vec<(u64, PathBuf)> = std::fs::read_dir(&dir)
-            .with_context(|| format!("{} is no run with checkpoints", run.display()))?
-            .filter_map(|entry| {
-                let path = entry.ok()?.path();
-                let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
-                Some((step, path))
-            })
-            .collect();
-        found.sort();
-        if found.is_empty() {
-            return Err(Usage(format!("{} holds no checkpoint yet", run.display())).into());
-        }
-        let (mut checkpoints, mut before): (Vec<Side>, Option<Gpt>) = (Vec::new(), None);
-        for (step, path) in found {
-            let gpt = open(&path, self.probes.threads, None)?;
-            let probed = |prompt: &String| probe(&gpt, prompt, self.probes.max_tokens);
-            let tensors = before
-                .as_ref()
-                .map(|before| lens::compare_weights(gpt.model(), before.weights(), gpt.weights()));
-            checkpoints.push(Side {
-                probes: self.probes.prompts.iter().map(probed).collect::<Result<_, _>>()?,
-                path,
-                step,
-                tensors: tensors.unwrap_or_default(),
-            });
-            before = Some(gpt);
-        }
-        say(
-            self.probes.json,
-            &History {
-                view: "history",
-                run,
-                checkpoints,
-            },
-            draw::history,
-        )
+        let open = |path: &Path| open(path, self.probes.threads, None);
+        let view = history(&run, open, &self.probes.prompts, self.probes.max_tokens)?;
+        self.probes.out.show(&view, draw::history, svg::history)
     }
 }

@@ -3,12 +3,14 @@
 use super::{Granularity, Group, Look, Piece};
 use crate::error::Error;
 use foretoken_lens::{HeadMap, Keep, Weighing, head_maps, pattern};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// All heads in small.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Attention {
     /// `attention`.
+    #[schemars(extend("const" = "attention"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -19,9 +21,10 @@ pub struct Attention {
 }
 
 /// One head.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct HeadView {
     /// `head`.
+    #[schemars(extend("const" = "head"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -42,7 +45,7 @@ pub struct HeadView {
 }
 
 /// What one group looks at, or who looks at it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Looked {
     /// The other group.
     pub group: usize,

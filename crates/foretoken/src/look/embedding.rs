@@ -2,15 +2,17 @@
 
 use super::{Look, Piece, label};
 use foretoken_lens::{Neighbour, neighbours, plane, position_similarity};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Rows and columns of the positions' picture.
 const SIDE: usize = 32;
 
 /// How the tokens of a text lie to others and to each other.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Embedding {
     /// `embedding`.
+    #[schemars(extend("const" = "embedding"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -29,7 +31,7 @@ pub struct Embedding {
 }
 
 /// A token and those near it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct NeighboursOf {
     /// The token.
     pub id: u32,
@@ -40,7 +42,7 @@ pub struct NeighboursOf {
 }
 
 /// A token in the plane.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Point {
     /// The token.
     pub id: u32,

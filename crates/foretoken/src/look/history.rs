@@ -6,8 +6,9 @@ use crate::gpt::Gpt;
 use crate::write::GenerateOptions;
 use foretoken_generate::Sampling;
 use foretoken_lens::{HeadMap, TensorChange, compare_weights};
+use schemars::JsonSchema;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tokens that a probe shows of what could come next.
 const TOP: usize = 5;
@@ -15,9 +16,10 @@ const TOP: usize = 5;
 const SIDE: usize = 8;
 
 /// Two models of one architecture and size.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Difference {
     /// `difference`.
+    #[schemars(extend("const" = "difference"))]
     pub view: &'static str,
     /// The first and the second.
     pub models: [String; 2],
@@ -28,7 +30,7 @@ pub struct Difference {
 }
 
 /// What a model does with a fixed prompt.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Probed {
     /// The prompt.
     pub prompt: String,
@@ -45,7 +47,7 @@ pub struct Probed {
 }
 
 /// A model of a comparison: what it is called, and what it does with each prompt.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Side {
     /// The checkpoint.
     pub path: PathBuf,
@@ -55,6 +57,52 @@ pub struct Side {
     pub probes: Vec<Probed>,
     /// How far each tensor went since the checkpoint before; empty for the first.
     pub tensors: Vec<TensorChange>,
+}
+
+/// The checkpoints of a run.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct History {
+    /// `history`.
+    #[schemars(extend("const" = "history"))]
+    pub view: &'static str,
+    /// Where the run is.
+    pub run: PathBuf,
+    /// The oldest first.
+    pub checkpoints: Vec<Side>,
+}
+
+/// Probes every checkpoint of a run, and measures how far its tensors went since the one before. Two models are open at a time;
+/// `open` says how.
+///
+/// # Errors
+/// [`Error::NoModel`] where there is no checkpoint; those of `open`; as [`probe`].
+pub fn history<E: From<Error>>(
+    run: &Path,
+    open: impl Fn(&Path) -> Result<Gpt, E>,
+    prompts: &[String],
+    max_tokens: usize,
+) -> Result<History, E> {
+    let (mut checkpoints, mut before): (Vec<Side>, Option<Gpt>) = (Vec::new(), None);
+    for (step, path) in foretoken_train::checkpoints(run) {
+        let gpt = open(&path)?;
+        let probes: Result<_, Error> = prompts.iter().map(|prompt| probe(&gpt, prompt, max_tokens)).collect();
+        let compared = |before: &Gpt| compare_weights(gpt.model(), before.weights(), gpt.weights());
+        checkpoints.push(Side {
+            path,
+            step,
+            probes: probes?,
+            tensors: before.as_ref().map(compared).unwrap_or_default(),
+        });
+        before = Some(gpt);
+    }
+    if checkpoints.is_empty() {
+        return Err(Error::NoModel { path: run.to_owned() }.into());
+    }
+    Ok(History {
+        view: "history",
+        run: run.to_owned(),
+        checkpoints,
+    })
 }
 
 /// Runs a fixed prompt: nothing is drawn, so that two checkpoints compare.

@@ -32,7 +32,7 @@ mod why;
 
 pub use attention::{Attention, HeadView, Looked};
 pub use embedding::{Embedding, NeighboursOf, Point};
-pub use history::{Difference, Probed, Side, difference, probe};
+pub use history::{Difference, History, Probed, Side, difference, history, probe};
 pub use neurons::{Context, Neuron, Neurons};
 pub use next::{Choice, Next};
 pub use pieces::{Granularity, Group, Piece, label, pieces};
@@ -43,7 +43,45 @@ pub use why::{Ablated, Bar, HeadBar, Patched, Why};
 
 use crate::error::Error;
 use crate::gpt::Gpt;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use foretoken_lens::{Change, Keep, Subject, Trace};
+
+/// The JSON schema of every view: one of these objects, told apart by `view`.
+///
+/// ```
+/// let schema = serde_json::to_value(foretoken::look::schema()).unwrap();
+/// assert_eq!(schema["oneOf"].as_array().unwrap().len(), 11);
+/// assert!(schema["$defs"]["HeadView"]["properties"]["weights"]["description"].is_string());
+/// ```
+pub fn schema() -> Schema {
+    let mut generator = SchemaGenerator::default();
+    fn view<V: JsonSchema>(generator: &mut SchemaGenerator) -> serde_json::Value {
+        generator.subschema_for::<V>().to_value()
+    }
+    let views: Vec<serde_json::Value> = [
+        view::<Shape>,
+        view::<Tokens>,
+        view::<Embedding>,
+        view::<Attention>,
+        view::<HeadView>,
+        view::<Stream>,
+        view::<Why>,
+        view::<Next>,
+        view::<Neurons>,
+        view::<Difference>,
+        view::<History>,
+    ]
+    .iter()
+    .map(|view| view(&mut generator))
+    .collect();
+    schemars::json_schema!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Views of foretoken lens",
+        "description": "Layers, heads, positions and neurons count from 0; probabilities are fractions, information is in bits.",
+        "oneOf": views,
+        "$defs": generator.take_definitions(true),
+    })
+}
 
 /// A text under a model.
 #[derive(Debug)]

@@ -3,15 +3,17 @@
 use super::{Look, Piece};
 use crate::error::Error;
 use foretoken_lens::{Keep, neurons};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Tokens shown before one that a neuron fires on, and after it.
 const AROUND: (usize, usize) = (8, 3);
 
 /// The neurons of a layer whose firing stands out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Neurons {
     /// `neurons`.
+    #[schemars(extend("const" = "neurons"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -24,7 +26,7 @@ pub struct Neurons {
 }
 
 /// One neuron.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Neuron {
     /// Which of the f.
     pub neuron: usize,
@@ -37,7 +39,7 @@ pub struct Neuron {
 }
 
 /// A place where a neuron fires.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Context {
     /// The token.
     pub position: usize,

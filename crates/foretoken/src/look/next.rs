@@ -4,12 +4,14 @@ use super::{Look, Piece};
 use crate::error::Error;
 use foretoken_generate::{Context, Sampler, Sampling};
 use foretoken_lens::{Keep, distribution};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What could come next, and what of it a sampler keeps.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Next {
     /// `next`.
+    #[schemars(extend("const" = "next"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -26,7 +28,7 @@ pub struct Next {
 }
 
 /// A token that could be next.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Choice {
     /// The token.
     pub id: u32,

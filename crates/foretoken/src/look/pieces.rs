@@ -1,11 +1,12 @@
 //! Tokens as a reader sees them: a character may be spread over several, a word over more.
 
 use foretoken_text::Tokenizer;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::ops::Range;
 
 /// A token of a text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Piece {
     /// The token.
     pub id: u32,
@@ -20,7 +21,7 @@ pub struct Piece {
 }
 
 /// How finely a text is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Granularity {
     /// Token by token.
@@ -33,7 +34,7 @@ pub enum Granularity {
 }
 
 /// Tokens that are looked at as one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Group {
     /// What they say.
     pub label: String,

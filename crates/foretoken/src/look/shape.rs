@@ -4,12 +4,14 @@ use super::{Look, Piece};
 use crate::error::Error;
 use foretoken_lens::{Keep, Trace};
 use foretoken_model::{Recompute, Step};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What becomes of a text on its way through a model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Shape {
     /// `shape`.
+    #[schemars(extend("const" = "shape"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -20,7 +22,7 @@ pub struct Shape {
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct ShapeStep {
     /// Its name, shape, flops and bytes.
     #[serde(flatten)]

@@ -3,12 +3,14 @@
 use super::{Look, Piece, step_name};
 use crate::error::Error;
 use foretoken_lens::{Keep, Reading, stream};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The stream, read as if each step were the last.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Stream {
     /// `stream`.
+    #[schemars(extend("const" = "stream"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -25,7 +27,7 @@ pub struct Stream {
 }
 
 /// One reading, and what its top tokens say.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct StreamCell {
     /// In numbers.
     #[serde(flatten)]

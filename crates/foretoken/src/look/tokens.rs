@@ -2,13 +2,15 @@
 
 use super::{Granularity, Group, Look, Piece};
 use crate::error::Error;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::f64::consts::LN_2;
 
 /// The tokens of a text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Tokens {
     /// `tokens`.
+    #[schemars(extend("const" = "tokens"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -27,7 +29,7 @@ pub struct Tokens {
 }
 
 /// How much a group surprised.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Surprise {
     /// What it is.
     #[serde(flatten)]

@@ -4,15 +4,17 @@ use super::{Look, Piece, step_name};
 use crate::error::Error;
 use foretoken_lens::{Change, Keep, Part, Source, Trace, With, attribute, distribution, head_sources};
 use foretoken_model::Site;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Sources that a head's bar names.
 const SOURCES: usize = 3;
 
 /// The account of a logit, or of a difference of two.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Why {
     /// `why`.
+    #[schemars(extend("const" = "why"))]
     pub view: &'static str,
     /// Which model.
     pub model: String,
@@ -38,7 +40,7 @@ pub struct Why {
 }
 
 /// A part of the stream.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Bar {
     /// Which.
     #[serde(flatten)]
@@ -50,7 +52,7 @@ pub struct Bar {
 }
 
 /// A head of a layer's attention.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct HeadBar {
     /// From 0.
     pub layer: usize,
@@ -63,7 +65,7 @@ pub struct HeadBar {
 }
 
 /// A forward without a head, at all positions.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Ablated {
     /// From 0.
     pub layer: usize,
@@ -76,7 +78,7 @@ pub struct Ablated {
 }
 
 /// A forward with the stream of another text at one place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Patched {
     /// The step after which, 0 is before the first layer.
     pub step: usize,

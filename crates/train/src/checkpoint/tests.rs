@@ -62,7 +62,7 @@ fn numbers_that_are_not_finite_are_never_saved() {
             put(&mut run, before);
         }
     }
-    assert_eq!(list(&dir).len(), 1);
+    assert_eq!(checkpoints(&dir).len(), 1);
     save(&dir, &run.trainer, &run.data, &state, false).unwrap();
 }
 

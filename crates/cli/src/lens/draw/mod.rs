@@ -8,8 +8,8 @@ mod why;
 
 pub(super) use attention::{attention, head, kind};
 pub(super) use stream::{next, stream, stream_columns};
-pub(super) use text::{embedding, shape, tokens};
-pub(super) use training::{difference, history, neurons};
+pub(super) use text::{MEAN_LENGTH, embedding, shape, shape_rows, tokens};
+pub(super) use training::{change_rows, difference, history, neuron_rows, neurons, neurons_what};
 pub(super) use why::why;
 
 use super::color::magnitude;

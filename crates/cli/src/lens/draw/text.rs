@@ -2,13 +2,13 @@
 
 use super::{Page, names, percent, small};
 use crate::lens::color::magnitude;
-use crate::lens::table::{cut, left, on, right};
+use crate::lens::table::{Cell, cut, left, on, right};
 use crate::terminal::{FAINT, paint, short};
 use foretoken::look::{Embedding, Granularity, Shape, Tokens};
 use textwrap::core::display_width;
 
-pub(in crate::lens) fn shape(view: &Shape, page: Page) -> String {
-    let mut out = page.head(&view.model, &format!("T={}, one sequence", view.tokens.len()));
+/// The walk's steps, under their heads.
+pub(in crate::lens) fn shape_rows(view: &Shape) -> Vec<Vec<Cell>> {
     let mut rows = vec![names(&[
         "step",
         "shape",
@@ -38,12 +38,16 @@ pub(in crate::lens) fn shape(view: &Shape, page: Page) -> String {
             left(repeated),
         ]);
     }
-    out += &page.rows(&rows);
-    out + &paint(
-        "mean length: of a token's vector, in the first layer … in the last\n",
-        FAINT,
-        page.color,
-    )
+    rows
+}
+
+/// What the last column but one says.
+pub(in crate::lens) const MEAN_LENGTH: &str = "mean length: of a token's vector, in the first layer … in the last";
+
+pub(in crate::lens) fn shape(view: &Shape, page: Page) -> String {
+    let mut out = page.head(&view.model, &format!("T={}, one sequence", view.tokens.len()));
+    out += &page.rows(&shape_rows(view));
+    out + &paint(&format!("{MEAN_LENGTH}\n"), FAINT, page.color)
 }
 
 pub(in crate::lens) fn tokens(view: &Tokens, page: Page) -> String {

@@ -1,25 +1,31 @@
 //! Neurons, and what training changed.
 
 use super::{Page, names, percent};
-use crate::lens::History;
 use crate::lens::color::magnitude;
-use crate::lens::table::{Cell, cut, left, right};
+use crate::lens::table::{Cell, cut, left, on, right};
 use crate::terminal::{STRONG, grouped, paint};
 use foretoken::lens::{HeadMap, TensorChange};
-use foretoken::look::{Difference, Neurons, Probed};
+use foretoken::look::{Difference, History, Neuron, Neurons, Probed};
 
-pub(in crate::lens) fn neurons(view: &Neurons, page: Page) -> String {
-    let what = format!(
+/// What the view of neurons shows.
+pub(in crate::lens) fn neurons_what(view: &Neurons) -> String {
+    format!(
         "layer {}: the neurons whose largest activation stands out most, and where",
         view.layer
-    );
-    let mut out = page.head(&view.model, &what);
+    )
+}
+
+fn about(neuron: &Neuron) -> String {
+    format!(
+        "mean {:.3}, the largest {:.1} deviations above",
+        neuron.mean, neuron.sharpness
+    )
+}
+
+pub(in crate::lens) fn neurons(view: &Neurons, page: Page) -> String {
+    let mut out = page.head(&view.model, &neurons_what(view));
     for neuron in &view.neurons {
-        let about = format!(
-            "mean {:.3}, the largest {:.1} deviations above",
-            neuron.mean, neuron.sharpness
-        );
-        out += &page.head(&format!("neuron {}", neuron.neuron), &about);
+        out += &page.head(&format!("neuron {}", neuron.neuron), &about(neuron));
         for context in &neuron.contexts {
             let token = paint(&format!("[{}]", context.token), STRONG, page.color);
             let value = context.activation;
@@ -29,7 +35,35 @@ pub(in crate::lens) fn neurons(view: &Neurons, page: Page) -> String {
     out
 }
 
-fn changes(tensors: &[TensorChange], page: Page) -> String {
+/// The same as a table: the token a neuron fires on stands in the colour of how much it does.
+pub(in crate::lens) fn neuron_rows(view: &Neurons) -> Vec<Vec<Cell>> {
+    let mut rows = vec![names(&["neuron", "activation", "before", "token", "after"])];
+    for neuron in &view.neurons {
+        let most = neuron
+            .contexts
+            .iter()
+            .map(|context| context.activation)
+            .fold(1e-9, f32::max);
+        for (i, context) in neuron.contexts.iter().enumerate() {
+            let name = if i == 0 {
+                neuron.neuron.to_string()
+            } else {
+                String::new()
+            };
+            rows.push(vec![
+                right(name),
+                right(format!("{:.2}", context.activation)),
+                right(context.before.clone()),
+                on(magnitude((context.activation / most).into()), context.token.clone()),
+                left(context.after.clone()),
+            ]);
+        }
+    }
+    rows
+}
+
+/// How far tensors went, under their heads.
+pub(in crate::lens) fn change_rows(tensors: &[TensorChange]) -> Vec<Vec<Cell>> {
     let mut rows = vec![names(&["tensor", "shape", "rms", "after", "change", "cosine", ""])];
     let most = tensors
         .iter()
@@ -49,7 +83,7 @@ fn changes(tensors: &[TensorChange], page: Page) -> String {
             left("█".repeat((20.0 * part).round() as usize)),
         ]);
     }
-    page.rows(&rows)
+    rows
 }
 
 fn probed(name: &str, probe: &Probed) -> Vec<Cell> {
@@ -89,7 +123,7 @@ const PROBED: [&str; 7] = [
 pub(in crate::lens) fn difference(view: &Difference, page: Page) -> String {
     let [before, after] = &view.models;
     let mut out = page.head(before, &format!("and {after}: how far each tensor went"));
-    out += &changes(&view.tensors, page);
+    out += &page.rows(&change_rows(&view.tensors));
     for pair in &view.probes {
         out += &format!("\n{}", page.head(&pair[0].prompt, "as each goes on"));
         out += &page.rows(&[names(&PROBED), probed("before", &pair[0]), probed("after", &pair[1])]);
