@@ -19,6 +19,8 @@ Examples:
   foretoken convert runs/001-tiny small.gguf --dtype q8_0    a quarter of the size
   foretoken convert model.gguf hf                            a directory that transformers opens
   foretoken convert hf half --dtype bf16
+  foretoken convert runs/001-tiny no-induction --without-heads 1.0
+                                        to measure what is worse without them
 
 Without --dtype every tensor keeps its type where the target can hold it: what
 is quantised becomes f32 in a directory. In a GGUF file norms, biases and
@@ -35,6 +37,9 @@ pub(crate) struct Convert {
     /// The type of the weights; as they are unless given
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
     dtype: Option<crate::dtype::Dtype>,
+    /// Take heads out, as 1.0,2.3 for head 0 of layer 1 and head 3 of layer 2: nothing of what they find reaches the stream
+    #[arg(long, value_name = "HEADS", value_delimiter = ',', value_parser = crate::lens::layer_head)]
+    without_heads: Vec<(usize, usize)>,
     /// Replace what is at OUT, once the new model is whole
     #[arg(long)]
     force: bool,
@@ -48,6 +53,7 @@ impl Convert {
         let options = ConvertOptions {
             dtype: self.dtype.map(Dtype::from),
             force: self.force,
+            without_heads: self.without_heads,
         };
         let bar = bar();
         let begun = Instant::now();

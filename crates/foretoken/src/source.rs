@@ -8,7 +8,7 @@ use foretoken_formats::gguf::{self, Gguf};
 use foretoken_formats::safetensors::{self, Weights};
 use foretoken_formats::{Error as FileError, json};
 use foretoken_kernels::{Buffer, Pool};
-use foretoken_model::{Layout, Merged, Model, gguf_views, read_gguf, registry, views};
+use foretoken_model::{Layout, Merged, Model, Product, gguf_views, read_gguf, registry, views};
 use foretoken_text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,8 @@ pub(crate) struct Source {
     pub(crate) tokenizer: Option<Tokenizer>,
     pub(crate) chat_template: Option<String>,
     pub(crate) files: Files,
-    /// What an adapter makes of its base's matrices, in the order of the model's table; empty without one.
+    /// What takes the place of stored tensors, in the order of the model's table: an adapter's matrices, or those without some
+    /// heads; empty where nothing does.
     merged: Vec<Option<Buffer>>,
 }
 
@@ -92,9 +93,45 @@ impl Source {
         })
     }
 
-    /// Whether it is an adapter with its base.
-    pub(crate) fn is_adapter(&self) -> bool {
+    /// Whether what is in the files is not what the model is: an adapter with its base, or heads taken out.
+    pub(crate) fn is_changed(&self) -> bool {
         !self.merged.is_empty()
+    }
+
+    /// Takes heads out: what mixes a layer's heads reads zeros of them, so that nothing of what they find reaches the stream.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`]; the weights cannot be read.
+    pub(crate) fn take_out(&mut self, heads: &[(usize, usize)]) -> Result<(), Error> {
+        let (dims, anatomy) = (self.model.dims(), self.model.anatomy());
+        let width = anatomy.attention.dh;
+        for &(layer, head) in heads {
+            if layer >= dims.n_layer || head >= dims.n_head {
+                return Err(Error::NoHead {
+                    layer,
+                    head,
+                    layers: dims.n_layer,
+                    heads: dims.n_head,
+                });
+            }
+            let tensor = anatomy.heads_out[layer];
+            let spec = &self.model.params().specs()[tensor];
+            let stored = self.parameters()?.swap_remove(tensor);
+            let mut x = Buffer::zeroed(spec.shape.iter().product());
+            stored.read_into(&mut x);
+            // The inputs of the product that are the head's: rows of (in,out), columns of (out,in).
+            let (inputs, columns) = (head * width..(head + 1) * width, spec.shape[1]);
+            let is_its = |i: usize| match spec.product {
+                Some(Product::InOut) => inputs.contains(&(i / columns)),
+                _ => inputs.contains(&(i % columns)),
+            };
+            let zeroed = x.iter_mut().enumerate().filter(|(i, _)| is_its(*i));
+            zeroed.for_each(|(_, x)| *x = 0.0);
+            let count = self.model.params().specs().len();
+            self.merged.resize_with(count, || None);
+            self.merged[tensor] = Some(x);
+        }
+        Ok(())
     }
 
     /// The parameters in the order of the model's table.

@@ -100,6 +100,7 @@ fn a_base_may_be_a_gguf_file() {
             let options = ConvertOptions {
                 dtype: Some(dtype),
                 force: true,
+                ..Default::default()
             };
             convert(&tmp.path().join(kind), &base, &options, &mut |_| true).unwrap();
             edit(&adapter, |config| config["base_model_name_or_path"] = json!(base));

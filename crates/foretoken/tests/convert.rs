@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 const FORCE: ConvertOptions = ConvertOptions {
     dtype: None,
     force: true,
+    without_heads: Vec::new(),
 };
 
 fn to(dtype: Dtype) -> ConvertOptions {
     ConvertOptions {
         dtype: Some(dtype),
-        force: false,
+        ..Default::default()
     }
 }
 
@@ -366,4 +367,48 @@ fn a_model_without_a_tokenizer_is_only_for_a_directory() {
     go(&hf, dir.path().join("copy"), &Default::default());
     let error = convert(&hf, &dir.path().join("a.gguf"), &Default::default(), &mut |_| true).unwrap_err();
     assert!(error.to_string().contains("no tokenizer"), "{error}");
+}
+
+/// A model without a head is a forward in which that head found nothing.
+#[test]
+fn heads_are_taken_out() {
+    use foretoken::lens::{self, Keep, With};
+    for arch in [Arch::Gpt2, Arch::Llama] {
+        let tmp = tempfile::tempdir().unwrap();
+        let from = hf(tmp.path(), arch, &tokenizer(Kind::Bpe), 32);
+        let options = ConvertOptions {
+            without_heads: vec![(1, 0), (0, 1)],
+            ..Default::default()
+        };
+        let whole = foretoken::open(&from).unwrap();
+        let width = whole.model().anatomy().attention.dh;
+        let text = "Mina";
+        let look = whole.look(text).unwrap();
+        let nothing = |(layer, head): (usize, usize)| lens::Change {
+            layer,
+            site: foretoken::model::Site::Heads,
+            columns: head * width..(head + 1) * width,
+            positions: 0..look.ids().len(),
+            with: With::Zero,
+        };
+        let changes: Vec<lens::Change> = options.without_heads.iter().copied().map(nothing).collect();
+        let expected = look.trace(Keep::STREAM, &changes).unwrap();
+        let last = 2 * expected.layers;
+        for name in ["without", "without.gguf"] {
+            let gpt = foretoken::open(&go(&from, tmp.path().join(name), &options)).unwrap();
+            let found = gpt.look(text).unwrap().trace(Keep::STREAM, &[]).unwrap();
+            for position in 0..look.ids().len() {
+                let pairs = found.at(last, position).iter().zip(expected.at(last, position));
+                let far = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(far < 1e-5, "{arch:?}: {far}");
+            }
+            assert_ne!(look.trace(Keep::STREAM, &[]).unwrap().at(last, 1), found.at(last, 1), "{arch:?}");
+        }
+        let none = ConvertOptions {
+            without_heads: vec![(9, 0)],
+            ..Default::default()
+        };
+        let error = convert(&from, &tmp.path().join("none"), &none, &mut |_| true).unwrap_err();
+        assert!(error.to_string().contains("no head 9.0"), "{error}");
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn write(
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Vec<ConvertedTensor>, Error> {
     match &source.files {
-        Files::Gguf(file) if !source.is_adapter() => rewrite(source, file, to, options.dtype, on_progress),
+        Files::Gguf(file) if !source.is_changed() => rewrite(source, file, to, options.dtype, on_progress),
         _ => compose(source, to, options.dtype, on_progress),
     }
 }

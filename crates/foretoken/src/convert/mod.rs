@@ -14,12 +14,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// How a model is converted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConvertOptions {
     /// The type of the weights; what they have unless given.
     pub dtype: Option<Dtype>,
     /// What is at the target may be replaced.
     pub force: bool,
+    /// Layers and heads, from 0, that are taken out: what mixes their layer's heads has zeros for them. Such a matrix becomes F32 unless
+    /// a type is given.
+    pub without_heads: Vec<(usize, usize)>,
 }
 
 /// One tensor, before and after.
@@ -145,7 +148,8 @@ pub fn convert(
     if let Some(dtype) = options.dtype.filter(|dtype| !dtype.can_encode()) {
         return Err(Error::ReadOnlyDtype { dtype });
     }
-    let source = Source::open(from)?;
+    let mut source = Source::open(from)?;
+    source.take_out(&options.without_heads)?;
     for from in [&source.path, &source.base] {
         check_target(from, to, options.force)?;
     }
