@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(
             draw(&example, &tokenizer, 80, false),
             format!(
-                "a·␣·나(3)·⏎·네(3)·{end}·\n{INDENT}            ^^^^^ {}\n{INDENT}10 tokens, loss on 4 of them (marked ^); \
+                "a·␣·나(3)·⏎·␣·네(3)·{end}·\n{INDENT}            ^ ^^^^^ {}\n{INDENT}11 tokens, loss on 5 of them (marked ^); \
                  a character of several tokens is drawn once, with their number",
                 "^".repeat(end.len())
             )
