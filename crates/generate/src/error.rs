@@ -38,6 +38,16 @@ pub enum Error {
     /// Nothing to predict from: the prompt has no token, and no token to begin with was named.
     #[error("the prompt is empty: give at least one token, or name the token a text begins with")]
     EmptyPrompt,
+    /// More tokens than the model can see at once.
+    #[error("a prompt of {prompt} tokens and {max_tokens} more do not fit the context of {context} tokens")]
+    Context {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens that may follow.
+        max_tokens: usize,
+        /// C.
+        context: usize,
+    },
     /// The model answered with a number that no distribution can be made of.
     #[error(
         "the model's logit for token {id} is {found}: its weights hold damaged or diverged numbers; \

@@ -7,6 +7,8 @@
 //! every token back through the key/value cache and goes past the context by sliding. A [`Sampler`] draws one token by
 //! its [`Sampling`] parameters, and shows the [`Candidate`]s it draws from.
 //!
+//! An [`Engine`] generates many texts together, as a server needs it.
+//!
 //! **Same seed, same text**, on any number of threads, and text `i` of several is the same as text `i` alone: random
 //! numbers come from a counter, keyed by seed and text.
 //!
@@ -42,8 +44,10 @@
 
 mod beams;
 mod constraint;
+mod engine;
 mod error;
 mod generator;
+mod logprobs;
 mod lookup;
 mod rank;
 mod sampler;
@@ -51,7 +55,9 @@ mod sampling;
 
 pub use beams::{Beam, BeamOptions};
 pub use constraint::{Constraint, TokenSet};
+pub use engine::{Engine, EngineStats, Event, Request, TextId};
 pub use error::Error;
 pub use generator::{Finish, Generation, Generator, MAX_SPECULATE, Options, Prompt, PromptCache, Speculated};
+pub use logprobs::{Logprob, Thought};
 pub use sampler::{Candidate, Context, Sampler, Token};
 pub use sampling::{Dry, Mirostat, Sampling, Xtc};

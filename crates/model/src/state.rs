@@ -100,7 +100,16 @@ impl DecodeState {
     /// # Panics
     /// Where the other has seen more tokens than fit, or keeps keys as another type.
     pub fn copy_from(&mut self, other: &Self) {
-        let [heads, len, dh] = other.shape(other.len);
+        self.copy_first(other, other.len);
+    }
+
+    /// [`DecodeState::copy_from`], of the other's first `len` tokens alone.
+    ///
+    /// # Panics
+    /// Where the other has not seen so many or they do not fit, or it keeps keys as another type.
+    pub fn copy_first(&mut self, other: &Self, len: usize) {
+        assert!(len <= other.len, "{len} of {} tokens", other.len);
+        let [heads, _, dh] = other.shape(len);
         assert!(len <= self.capacity, "{len} tokens of a capacity of {}", self.capacity);
         for (cache, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
             for head in 0..heads {
