@@ -15,6 +15,7 @@ mod profile_table;
 mod pull;
 mod report;
 mod sampling;
+mod serve;
 mod size;
 mod size_table;
 mod terminal;
@@ -38,6 +39,7 @@ Examples:
   foretoken train --data book.txt --out runs/book   on your own text
   foretoken generate \"Once upon a time\"             go on with the latest run
   foretoken chat --model SmolLM2.gguf               talk with a model that learnt to answer
+  foretoken serve runs/001-tiny                     answer programs that speak OpenAI's interface
   foretoken pull openai-community/gpt2              fetch a model; then generate --model openai-community/gpt2
   foretoken eval --file held-out.txt                how well the latest run expects a text
   foretoken lens attn \"One sunny morning, \"       what its heads look at; there are nine more views
@@ -58,6 +60,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Talk with a model: it remembers what was said
     Chat(Box<chat::ChatCommand>),
+    /// Serve models over HTTP, with OpenAI's interface
+    Serve(Box<serve::Serve>),
     /// Fetch a model from the Hugging Face hub
     Pull(pull::Pull),
     /// Measure loss, perplexity, bits per byte and multiple-choice accuracy; compare models
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         Command::Train(train) => train.run(),
         Command::Generate(generate) => generate.run(),
         Command::Chat(chat) => chat.run(),
+        Command::Serve(serve) => serve.run(),
         Command::Pull(pull) => pull.run(),
         Command::Eval(eval) => eval.run(),
         Command::Lens(lens) => lens.run(),

@@ -59,7 +59,17 @@ impl Grammar {
 }
 
 /// Turns grammars into constraints on one tokeniser's tokens.
-pub(crate) struct Grammars {
+///
+/// ```
+/// use foretoken::{Grammar, Grammars, generate::{Constraint, TokenSet}, text::Tokenizer};
+/// let grammars = Grammars::new(&Tokenizer::byte())?;
+/// let mut constraint = grammars.constraint(&Grammar::Regex("yes|no".into()))?;
+/// let mut allowed = TokenSet::default();
+/// constraint.allowed(&mut allowed)?;
+/// assert!(allowed.contains(b'y'.into()) && allowed.contains(b'n'.into()) && !allowed.contains(b'a'.into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Grammars {
     factory: ParserFactory,
 }
 
@@ -71,7 +81,10 @@ impl std::fmt::Debug for Grammars {
 
 impl Grammars {
     /// Makes the trie of the tokens: some 140 ms for 50,000 of them (Zen 4, one thread).
-    pub(crate) fn new(tokenizer: &Tokenizer) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// A vocabulary that no trie can be made of.
+    pub fn new(tokenizer: &Tokenizer) -> Result<Self, Error> {
         let ids = 0..tokenizer.vocab_size() as u32;
         let tokens: Vec<Vec<u8>> = ids
             .clone()
@@ -98,7 +111,10 @@ impl Grammars {
     }
 
     /// A constraint for one text, at its beginning.
-    pub(crate) fn constraint(&self, grammar: &Grammar) -> Result<GrammarConstraint, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Grammar`] where no text can be held to it.
+    pub fn constraint(&self, grammar: &Grammar) -> Result<GrammarConstraint, Error> {
         let mut matcher = Matcher::new(self.factory.create_parser(grammar.compile()));
         let what = grammar.name();
         let failed = |message: String| Error::Grammar { what, message };
@@ -114,7 +130,7 @@ impl Grammars {
 }
 
 /// A grammar's state within one text.
-pub(crate) struct GrammarConstraint {
+pub struct GrammarConstraint {
     matcher: Matcher,
     what: &'static str,
 }

@@ -35,6 +35,7 @@ mod prompt_cache;
 mod score;
 mod source;
 mod stop;
+mod stream;
 mod write;
 
 pub use chat::{Answer, Chat};
@@ -42,10 +43,11 @@ pub use convert::{ConvertOptions, ConvertProgress, Converted, ConvertedTensor, K
 pub use error::Error;
 pub use gguf::tokenizer as gguf_tokenizer;
 pub use gpt::{Gpt, open, open_as, open_model, open_tokenizer, open_with};
-pub use grammar::Grammar;
+pub use grammar::{Grammar, GrammarConstraint, Grammars};
 pub use init::{init, init_to_resume};
 pub use locate::{is_adapter, is_gguf, is_run, last_run, latest_run, locate};
 pub use score::{Held, Score, Scorer, TokenScore};
+pub use stream::TextStream;
 pub use write::{BeamText, GenerateOptions, Stopped, Text, Writer, write};
 
 pub use foretoken_formats as formats;

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::gpt::Gpt;
 use crate::grammar::{Grammar, Grammars};
 use crate::prompt_cache::{self, Found};
-use crate::stop::StopStrings;
+use crate::stream::TextStream;
 use foretoken_formats::memory::available_memory;
 use foretoken_generate::{Beam, BeamOptions, Finish, Generator, Options, Prompt, Sampling, Speculated};
 use foretoken_kernels::Pool;
@@ -277,13 +277,13 @@ impl<'a> Writer<'a> {
         if let Some(constraint) = &mut constraint {
             tokens = tokens.constrained(constraint);
         }
-        let (mut decoder, mut stops) = (self.tokenizer.stream(), StopStrings::new(&options.stop));
+        let mut stream = TextStream::new(self.tokenizer, &options.stop);
         let mut ids = Vec::new();
         let mut stopped = None;
         for token in &mut tokens {
             let token = token?;
             ids.push(token.id);
-            let (text, found) = stops.push(&decoder.push(token.id)?);
+            let (text, found) = stream.push(token.id)?;
             if !text.is_empty() && !on_text(&text) {
                 stopped = Some(Stopped::Caller);
                 break;
@@ -295,8 +295,7 @@ impl<'a> Writer<'a> {
         }
         let mut stopped = stopped.unwrap_or_else(|| self::stopped(tokens.finish()));
         if matches!(stopped, Stopped::EndOfText | Stopped::MaxTokens) {
-            let (text, found) = stops.push(&decoder.finish());
-            let rest = if found { text } else { text + &stops.finish() };
+            let (rest, found) = stream.finish();
             if found {
                 stopped = Stopped::StopString;
             }

@@ -1,0 +1,219 @@
+//! What is served where. The table is also what the OpenAPI document is written from.
+
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::plan::Kind;
+use crate::state::State;
+use crate::ticket::Ticket;
+use crate::{generate, guard, openapi, respond, tokens};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, header};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Health,
+    Metrics,
+    OpenApi,
+    Models,
+    Model,
+    Texts(Kind),
+    Tokenize,
+    Detokenize,
+    TokenizerInfo,
+}
+
+/// A method and a path.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) post: bool,
+    /// `{model}` at its end stands for the rest of the path.
+    pub(crate) path: &'static str,
+    pub(crate) does: Does,
+    pub(crate) summary: &'static str,
+}
+
+const fn get(path: &'static str, does: Does, summary: &'static str) -> Route {
+    Route {
+        post: false,
+        path,
+        does,
+        summary,
+    }
+}
+
+const fn post(path: &'static str, does: Does, summary: &'static str) -> Route {
+    Route {
+        post: true,
+        path,
+        does,
+        summary,
+    }
+}
+
+/// All there is.
+pub(crate) const ROUTES: [Route; 10] = [
+    get(
+        "/health",
+        Does::Health,
+        "Whether all models can be asked; 503 while they cannot",
+    ),
+    get("/metrics", Does::Metrics, "Counters for Prometheus"),
+    get("/openapi.json", Does::OpenApi, "This document"),
+    get("/v1/models", Does::Models, "The models that are served"),
+    get("/v1/models/{model}", Does::Model, "One of them"),
+    post(
+        "/v1/completions",
+        Does::Texts(Kind::Completion),
+        "The texts that follow prompts, with log-probabilities if asked",
+    ),
+    post(
+        "/v1/chat/completions",
+        Does::Texts(Kind::Chat),
+        "The answers to a conversation",
+    ),
+    post("/tokenize", Does::Tokenize, "The tokens of a text or of a conversation"),
+    post("/detokenize", Does::Detokenize, "The text of tokens"),
+    get(
+        "/tokenizer_info",
+        Does::TokenizerInfo,
+        "What a client needs to know of a model's tokeniser",
+    ),
+];
+
+/// The route of a path, and what stands in its braces.
+fn find(path: &str) -> Option<(&'static Route, &str)> {
+    let exact = ROUTES.iter().find(|route| route.path == path).map(|route| (route, ""));
+    let under = |route: &'static Route| {
+        let start = route.path.strip_suffix("{model}")?;
+        let rest = path
+            .strip_prefix(start)
+            .filter(|rest| !rest.is_empty() && !rest.contains('{'))?;
+        Some((route, rest))
+    };
+    exact
+        .filter(|(route, _)| !route.path.ends_with('}'))
+        .or_else(|| ROUTES.iter().find_map(under))
+}
+
+/// Answers a request, whatever it is.
+pub(crate) async fn handle(state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let found = find(parts.uri.path());
+    let label = found.map_or("?", |(route, _)| route.path);
+    let mut ticket = Some(Ticket::new(state.clone(), peer, parts.method.as_str(), label));
+    let answered = dispatch(&state, &parts, body, found, &mut ticket).await;
+    let response = answered.unwrap_or_else(|fault| respond::fault(&fault));
+    // A stream has taken it along.
+    if let Some(ticket) = &mut ticket {
+        ticket.status(response.status().as_u16());
+    }
+    response
+}
+
+async fn dispatch(
+    state: &Arc<State>,
+    parts: &Parts,
+    body: Incoming,
+    found: Option<(&'static Route, &str)>,
+    ticket: &mut Option<Ticket>,
+) -> Result<Response<Body>, Fault> {
+    let open = found.is_some_and(|(route, _)| route.does == Does::Health);
+    let key = guard::check(parts, &state.options, open)?;
+    let Some((route, rest)) = found else {
+        let message = "there is nothing at this path: /openapi.json lists what there is";
+        return Err(Fault::request(StatusCode::NOT_FOUND, "not_found", message));
+    };
+    let fits = match route.post {
+        true => parts.method == Method::POST,
+        false => parts.method == Method::GET || parts.method == Method::HEAD,
+    };
+    if !fits {
+        let method = if route.post { "POST" } else { "GET" };
+        let message = format!("{} is asked with {method}", route.path);
+        return Err(Fault::request(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        ));
+    }
+    if !route.post {
+        return look_up(state, parts, route.does, rest);
+    }
+    let bytes = {
+        // Bodies are bounded one by one, and so is their number.
+        let _one = state.bodies.try_acquire().map_err(|_| Fault::busy())?;
+        respond::read(state, body).await?
+    };
+    match route.does {
+        Does::Texts(kind) => generate::answer(state, kind, bytes, key, ticket).await,
+        Does::Tokenize => {
+            let value = respond::blocking(state, bytes, tokens::tokenize).await?;
+            Ok(respond::json(&value))
+        }
+        _ => {
+            let value = respond::blocking(state, bytes, tokens::detokenize).await?;
+            Ok(respond::json(&value))
+        }
+    }
+}
+
+/// What needs no body.
+fn look_up(state: &State, parts: &Parts, does: Does, rest: &str) -> Result<Response<Body>, Fault> {
+    Ok(match does {
+        Does::Health => health(state),
+        Does::Metrics => {
+            let page = state.metrics.page(state.models.iter().map(|model| &**model));
+            respond::text("text/plain; version=0.0.4; charset=utf-8", page)
+        }
+        Does::Models => {
+            let list: Vec<Value> = state.models.iter().map(|model| model_object(model)).collect();
+            respond::json(&json!({ "object": "list", "data": list }))
+        }
+        Does::Model => respond::json(&model_object(&*state.named(&decoded(rest))?)),
+        Does::TokenizerInfo => {
+            let query = parts.uri.query().unwrap_or_default().split('&');
+            let model = query.filter_map(|pair| pair.strip_prefix("model=")).map(decoded).next();
+            respond::json(&tokens::info(state, model.as_deref())?)
+        }
+        _ => respond::json(&openapi::document()),
+    })
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+fn health(state: &State) -> Response<Body> {
+    let loading: Vec<&str> = state
+        .models
+        .iter()
+        .filter(|model| !model.is_loaded())
+        .map(|model| model.name.as_str())
+        .collect();
+    let (status, ready) = match (state.draining.load(Ordering::Relaxed), loading.is_empty()) {
+        (true, _) => ("draining", false),
+        (false, false) => ("loading", false),
+        (false, true) => ("ok", true),
+    };
+    let mut response = respond::json(&json!({ "status": status, "loading": loading }));
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+    }
+    response
+}
+
+fn model_object(model: &crate::model::Model) -> Value {
+    let context = model.loaded().ok().map(|loaded| loaded.context());
+    json!({
+        "id": model.name, "object": "model", "created": model.created, "owned_by": "foretoken", "max_model_len": context,
+    })
+}
