@@ -5,7 +5,7 @@ use crate::choice::{Choice, Part};
 use crate::fault::Fault;
 use crate::model::{Loaded, Model};
 use crate::plan::{Kind, Plan};
-use crate::respond;
+use crate::respond::{self, Received};
 use crate::state::State;
 use crate::ticket::Ticket;
 use crate::worker::{Job, Update, Work};
@@ -14,6 +14,7 @@ use foretoken::generate::{self, Request};
 use hyper::Response;
 use hyper::body::Bytes;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -50,11 +51,11 @@ fn plan(state: &State, kind: Kind, body: &Value) -> Result<Planned, Fault> {
 pub(crate) async fn answer(
     state: &Arc<State>,
     kind: Kind,
-    body: Bytes,
+    body: Received,
     key: Option<usize>,
     ticket: &mut Option<Ticket>,
 ) -> Result<Response<Body>, Fault> {
-    let planned = respond::blocking(state, body, move |state, body| plan(state, kind, body)).await?;
+    let planned = respond::blocking(body, move |state, body| plan(state, kind, body)).await?;
     let Planned {
         model,
         loaded,
@@ -103,7 +104,7 @@ pub(crate) async fn answer(
     }
     let whole = task.whole(updates, &mut own).await;
     *ticket = Some(own);
-    whole.map(|whole| respond::json(&whole))
+    whole.map(respond::written)
 }
 
 type Sent = (UnboundedReceiver<Update>, Arc<[AtomicBool]>);
@@ -156,7 +157,7 @@ impl Task {
     }
 
     /// The answer, once all of it is there.
-    async fn whole(&self, updates: UnboundedReceiver<Update>, ticket: &mut Ticket) -> Result<Value, Fault> {
+    async fn whole(&self, updates: UnboundedReceiver<Update>, ticket: &mut Ticket) -> Result<String, Fault> {
         let mut run = self.run(updates)?;
         let mut texts: Vec<Part> = run.choices.iter().map(|_| Part::default()).collect();
         while let Some((index, part)) = run.next(ticket).await? {
@@ -171,13 +172,15 @@ impl Task {
                 order.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
             }
             for text in &order[..n] {
-                choices.push(
-                    self.head
-                        .choice(choices.len(), &texts[*text], self.loaded.gpt.tokenizer()),
-                );
+                let choice = self
+                    .head
+                    .choice(choices.len(), &texts[*text], self.loaded.gpt.tokenizer());
+                choices.push(to_raw_value(&choice).map_err(unwritten)?);
+                // A long answer is written while others go on.
+                tokio::task::yield_now().await;
             }
         }
-        Ok(self.head.whole(choices, run.usage()))
+        self.head.whole(&choices, run.usage()).map_err(unwritten)
     }
 
     /// Sends the answer part by part, until the end or until the client has left.
@@ -229,6 +232,10 @@ impl Task {
         }
         Ok(frames.send(respond::event("[DONE]")).await.is_ok())
     }
+}
+
+fn unwritten(error: serde_json::Error) -> Fault {
+    Fault::server(error.to_string())
 }
 
 /// What comes of the texts of a request.

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn only_our_own_names_are_answered_to() {
         let mut options = Options::default();
-        let mut host = |name: &str| status(&[("host", name)], &options);
+        let host = |name: &str| status(&[("host", name)], &options);
         for ours in [
             "localhost",
             "LOCALHOST:8080",

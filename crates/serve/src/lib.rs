@@ -44,6 +44,7 @@ mod fields;
 mod generate;
 mod guard;
 mod keys;
+mod lens;
 mod metrics;
 mod model;
 mod openapi;

@@ -127,6 +127,40 @@ const DETOKENIZE: [Field; 2] = [
     ("tokens", "array", "Token ids"),
 ];
 
+/// Of all views; each takes those that mean something to it.
+const LENS: [Field; 14] = [
+    ("model", "string", "Which model; may be left out where there is but one"),
+    ("text", "string", "What is looked at, at most 1024 tokens"),
+    ("by", "string", "tokens, attn: token, syllable or word"),
+    ("nearest", "integer", "embed: neighbours of each token"),
+    (
+        "head",
+        "array",
+        "attn: [layer, head] in full; all of them in small unless given",
+    ),
+    ("cells", "string", "attn with a head: weight, value or score"),
+    ("at", "array", "stream: positions, as [0, -1]; why: one position"),
+    ("top", "integer", "stream, next: likeliest tokens"),
+    (
+        "token",
+        "string",
+        "why: whose logit, by its text or as #42; the likeliest unless given",
+    ),
+    ("not", "string", "why: how far it is above this one's"),
+    ("heads", "integer", "why: heads that are named"),
+    ("ablate", "boolean", "why: also the logit without each of these heads"),
+    (
+        "patch",
+        "string",
+        "why: also put the stream of this text in, place by place",
+    ),
+    (
+        "count",
+        "integer",
+        "neurons: how many, of `layer`, each with `contexts` places",
+    ),
+];
+
 /// The fields of a route's body.
 pub(crate) fn fields(does: Does) -> Vec<Field> {
     match does {
@@ -134,6 +168,7 @@ pub(crate) fn fields(does: Does) -> Vec<Field> {
         Does::Texts(Kind::Chat) => [&CHAT[..], &PARAMETERS].concat(),
         Does::Tokenize => TOKENIZE.to_vec(),
         Does::Detokenize => DETOKENIZE.to_vec(),
+        Does::Lens => LENS.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -50,7 +50,7 @@ impl Parameters {
     }
 }
 
-fn sampling(fields: &Fields<'_>) -> Result<Sampling, Fault> {
+pub(crate) fn sampling(fields: &Fields<'_>) -> Result<Sampling, Fault> {
     let default = Sampling::default();
     let number =
         |name: &str, default: f32, least: f64, most: f64| Ok(fields.number(name, least..=most)?.unwrap_or(default));

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::plan::Kind;
 use crate::state::State;
 use crate::ticket::Ticket;
-use crate::{generate, guard, openapi, respond, tokens};
+use crate::{generate, guard, lens, openapi, respond, tokens};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -26,13 +26,14 @@ pub(crate) enum Does {
     Tokenize,
     Detokenize,
     TokenizerInfo,
+    Lens,
 }
 
 /// A method and a path.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) post: bool,
-    /// `{model}` at its end stands for the rest of the path.
+    /// A name in braces at its end stands for the rest of the path.
     pub(crate) path: &'static str,
     pub(crate) does: Does,
     pub(crate) summary: &'static str,
@@ -57,7 +58,7 @@ const fn post(path: &'static str, does: Does, summary: &'static str) -> Route {
 }
 
 /// All there is.
-pub(crate) const ROUTES: [Route; 10] = [
+pub(crate) const ROUTES: [Route; 11] = [
     get(
         "/health",
         Does::Health,
@@ -84,13 +85,18 @@ pub(crate) const ROUTES: [Route; 10] = [
         Does::TokenizerInfo,
         "What a client needs to know of a model's tokeniser",
     ),
+    post(
+        "/lens/{view}",
+        Does::Lens,
+        "What happens inside of a model: shape, tokens, embed, attn, stream, why, next or neurons",
+    ),
 ];
 
 /// The route of a path, and what stands in its braces.
 fn find(path: &str) -> Option<(&'static Route, &str)> {
     let exact = ROUTES.iter().find(|route| route.path == path).map(|route| (route, ""));
     let under = |route: &'static Route| {
-        let start = route.path.strip_suffix("{model}")?;
+        let (start, _) = route.path.split_once('{')?;
         let rest = path
             .strip_prefix(start)
             .filter(|rest| !rest.is_empty() && !rest.contains('{'))?;
@@ -145,21 +151,12 @@ async fn dispatch(
     if !route.post {
         return look_up(state, parts, route.does, rest);
     }
-    let bytes = {
-        // Bodies are bounded one by one, and so is their number.
-        let _one = state.bodies.try_acquire().map_err(|_| Fault::busy())?;
-        respond::read(state, body).await?
-    };
+    let body = respond::read(state, body).await?;
     match route.does {
-        Does::Texts(kind) => generate::answer(state, kind, bytes, key, ticket).await,
-        Does::Tokenize => {
-            let value = respond::blocking(state, bytes, tokens::tokenize).await?;
-            Ok(respond::json(&value))
-        }
-        _ => {
-            let value = respond::blocking(state, bytes, tokens::detokenize).await?;
-            Ok(respond::json(&value))
-        }
+        Does::Texts(kind) => generate::answer(state, kind, body, key, ticket).await,
+        Does::Lens => lens::answer(rest, body).await,
+        Does::Tokenize => respond::blocking(body, tokens::tokenize).await.map(respond::written),
+        _ => respond::blocking(body, tokens::detokenize).await.map(respond::written),
     }
 }
 

@@ -15,15 +15,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// The most bytes of a request's headers.
 const HEADERS: usize = 16 << 10;
+/// Connections that may wait to be taken in: a burst of clients does not wait for a second try.
+const BACKLOG: u32 = 1024;
 /// Threads that parse, tokenise and compile grammars.
 const BLOCKING_THREADS: usize = 4;
 /// What requests that were ended have to say so.
@@ -44,7 +47,8 @@ pub(crate) enum Notice {
 /// A server that listens, and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: std::net::TcpListener,
+    runtime: Runtime,
+    listener: TcpListener,
     address: SocketAddr,
     options: Options,
     models: Vec<Served>,
@@ -81,13 +85,27 @@ impl Server {
             }
         }
         let address = SocketAddr::new(options.host, options.port);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
         let listen = || {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
+            let _inside = runtime.enter();
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Elsewhere it would let two servers have one address.
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let listener = socket.listen(BACKLOG)?;
             Ok((listener.local_addr()?, listener))
         };
         let (address, listener) = listen().map_err(|source| Error::Bind { address, source })?;
         Ok(Server {
+            runtime,
             listener,
             address,
             options,
@@ -112,15 +130,10 @@ impl Server {
     /// # Errors
     /// A model cannot be opened or finds too little memory, or the machine gives no thread.
     pub fn run(self, on_event: impl Fn(Event) + Send + Sync + 'static) -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .build()?;
         let (notices, told) = unbounded_channel();
         let models = start(&self.models, &self.options, &notices)?;
         let state = Arc::new(State {
-            bodies: Semaphore::new(self.options.max_queue + self.options.max_concurrent),
+            body_bytes: AtomicUsize::new(0),
             options: self.options,
             models,
             metrics: Metrics::default(),
@@ -129,13 +142,12 @@ impl Server {
             nonce: RandomState::new().hash_one(0),
             serial: AtomicU64::new(0),
         });
-        let served = runtime.block_on(async {
-            let listener = TcpListener::from_std(self.listener)?;
-            (state.on_event)(Event::Listening(self.address));
-            serve(&state, listener, told, self.stop.subscribe()).await
-        });
+        (state.on_event)(Event::Listening(self.address));
+        let served = self
+            .runtime
+            .block_on(serve(&state, self.listener, told, self.stop.subscribe()));
         // A body that is still being parsed keeps nobody from leaving.
-        runtime.shutdown_background();
+        self.runtime.shutdown_background();
         served
     }
 }

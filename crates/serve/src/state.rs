@@ -8,8 +8,7 @@ use crate::model::Model;
 use crate::options::Options;
 use hyper::StatusCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// What all requests share.
 pub(crate) struct State {
@@ -17,8 +16,8 @@ pub(crate) struct State {
     pub(crate) models: Vec<Arc<Model>>,
     pub(crate) metrics: Metrics,
     pub(crate) on_event: Box<dyn Fn(Event) + Send + Sync>,
-    /// Bodies that may be in memory at once.
-    pub(crate) bodies: Semaphore,
+    /// Bytes of bodies that are in memory.
+    pub(crate) body_bytes: AtomicUsize,
     /// Whether the server was told to stop.
     pub(crate) draining: AtomicBool,
     /// Makes ids of this server differ from those of the next.

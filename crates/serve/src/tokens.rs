@@ -7,7 +7,7 @@ use crate::state::State;
 use serde_json::{Value, json};
 
 /// The tokens of `prompt`, in which names of special tokens are these tokens; or those of `messages` before an answer.
-pub(crate) fn tokenize(state: &State, body: &Value) -> Result<Value, Fault> {
+pub(crate) fn tokenize(state: &State, body: &Value) -> Result<String, Fault> {
     let fields = Fields::top(body)?;
     let loaded = state.model(&fields)?.loaded()?;
     let tokenizer = loaded.gpt.tokenizer();
@@ -24,20 +24,22 @@ pub(crate) fn tokenize(state: &State, body: &Value) -> Result<Value, Fault> {
     };
     let text = |&id: &u32| String::from_utf8_lossy(tokenizer.id_to_bytes(id).unwrap_or_default()).into_owned();
     let texts = with_texts.then(|| tokens.iter().map(text).collect::<Vec<_>>());
-    Ok(json!({
+    let answer = json!({
         "count": tokens.len(), "max_model_len": loaded.context(), "tokens": tokens, "token_strs": texts,
-    }))
+    });
+    Ok(answer.to_string())
 }
 
 /// The text of `tokens`.
-pub(crate) fn detokenize(state: &State, body: &Value) -> Result<Value, Fault> {
+pub(crate) fn detokenize(state: &State, body: &Value) -> Result<String, Fault> {
     let fields = Fields::top(body)?;
     let loaded = state.model(&fields)?.loaded()?;
     let tokenizer = loaded.gpt.tokenizer();
     let list = fields.required("tokens")?.as_array();
     let list = list.ok_or_else(|| fields.wrong("tokens", "a list of token ids"))?;
     let text = tokenizer.decode(&ids(list, "tokens", tokenizer.vocab_size())?);
-    Ok(json!({ "prompt": text.map_err(|error| Fault::field("tokens", error.to_string()))? }))
+    let text = text.map_err(|error| Fault::field("tokens", error.to_string()))?;
+    Ok(json!({ "prompt": text }).to_string())
 }
 
 /// What a client needs to know of the tokeniser of a model, the first unless named.

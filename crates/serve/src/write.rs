@@ -4,6 +4,8 @@ use crate::choice::{Mark, Part};
 use crate::plan::Kind;
 use foretoken::generate::Logprob;
 use foretoken::text::Tokenizer;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// What stands for a probability of 0, since JSON has no infinity.
@@ -39,16 +41,31 @@ impl Usage {
     }
 }
 
+/// An answer that is not streamed.
+#[derive(Serialize)]
+struct Whole<'a> {
+    id: &'a str,
+    object: &'a str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Box<RawValue>],
+    usage: Value,
+}
+
 impl Head {
-    /// The whole answer.
-    pub(crate) fn whole(&self, choices: Vec<Value>, usage: Usage) -> Value {
-        let object = match self.kind {
-            Kind::Completion => "text_completion",
-            Kind::Chat => "chat.completion",
-        };
-        let mut whole = self.object(object, choices);
-        whole["usage"] = usage.json();
-        whole
+    /// The whole answer. Its choices are JSON already: together they may be long.
+    pub(crate) fn whole(&self, choices: &[Box<RawValue>], usage: Usage) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Whole {
+            id: &self.id,
+            object: match self.kind {
+                Kind::Completion => "text_completion",
+                Kind::Chat => "chat.completion",
+            },
+            created: self.created,
+            model: &self.model,
+            choices,
+            usage: usage.json(),
+        })
     }
 
     /// One of its choices.

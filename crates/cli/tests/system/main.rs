@@ -19,6 +19,7 @@ mod pull;
 mod report;
 mod same_bits;
 mod sampling;
+mod serve;
 
 /// The server that the tests of the crate `foretoken-hub` pull from.
 #[path = "../../../hub/tests/pull/server.rs"]

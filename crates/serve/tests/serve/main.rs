@@ -1,0 +1,6 @@
+//! The server over real sockets.
+
+mod bad;
+mod common;
+mod leaving;
+mod texts;
