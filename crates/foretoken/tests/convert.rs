@@ -402,7 +402,11 @@ fn heads_are_taken_out() {
                 let far = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(far < 1e-5, "{arch:?}: {far}");
             }
-            assert_ne!(look.trace(Keep::STREAM, &[]).unwrap().at(last, 1), found.at(last, 1), "{arch:?}");
+            assert_ne!(
+                look.trace(Keep::STREAM, &[]).unwrap().at(last, 1),
+                found.at(last, 1),
+                "{arch:?}"
+            );
         }
         let none = ConvertOptions {
             without_heads: vec![(9, 0)],

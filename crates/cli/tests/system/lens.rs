@@ -66,7 +66,10 @@ fn the_schema_has_every_field_that_a_view_writes() {
         let (mut fields, mut known): (Vec<&String>, Vec<&String>) = (told.keys().collect(), described.keys().collect());
         (fields.sort(), known.sort());
         assert_eq!(fields, known, "{view}");
-        assert!(described.values().all(|one| one["description"].is_string()), "{view}: {described:?}");
+        assert!(
+            described.values().all(|one| one["description"].is_string()),
+            "{view}: {described:?}"
+        );
     }
     for view in ["history", "difference"] {
         named(view);

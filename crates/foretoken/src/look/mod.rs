@@ -43,8 +43,8 @@ pub use why::{Ablated, Bar, HeadBar, Patched, Why};
 
 use crate::error::Error;
 use crate::gpt::Gpt;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use foretoken_lens::{Change, Keep, Subject, Trace};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 /// The JSON schema of every view: one of these objects, told apart by `view`.
 ///

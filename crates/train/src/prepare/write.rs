@@ -43,7 +43,11 @@ pub(super) fn learn(
             'all: for conversation in origin.conversations(Part::Train)? {
                 for Message { role, content } in conversation?.messages {
                     // An answer begins with a space, as the plain template writes it.
-                    let text = if role == Role::Assistant { format!(" {content}") } else { content };
+                    let text = if role == Role::Assistant {
+                        format!(" {content}")
+                    } else {
+                        content
+                    };
                     if !feed(&text) {
                         break 'all;
                     }
