@@ -141,6 +141,17 @@ impl std::fmt::Debug for GrammarConstraint {
     }
 }
 
+impl Clone for GrammarConstraint {
+    /// Another text's, as far as this one has come: what follows of one says nothing to the other. It takes far less than compiling
+    /// the grammar again.
+    fn clone(&self) -> Self {
+        Self {
+            matcher: self.matcher.deep_clone(),
+            what: self.what,
+        }
+    }
+}
+
 impl GrammarConstraint {
     fn failed(&self, message: &str) -> foretoken_generate::Error {
         let message = one_line(message);

@@ -173,6 +173,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             .try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     let seconds = begun.elapsed().as_secs_f64();
+    // The last that were cut off may not have been seen yet.
+    std::thread::sleep(Duration::from_secs(1));
     stopper.stop();
     running.join().expect("no panic")?;
     let ended = ended.lock().expect("no panic");

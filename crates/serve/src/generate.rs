@@ -217,7 +217,9 @@ impl Task {
                 break;
             };
             let first = !std::mem::replace(&mut begun[index], true);
-            if !part.says() && !(first && self.head.kind == Kind::Chat) {
+            // Of a conversation the first part says who speaks.
+            let greets = first && self.head.kind == Kind::Chat;
+            if !(part.says() || greets) {
                 continue;
             }
             let delta = self.head.delta(index, &part, first, tokenizer);

@@ -152,6 +152,10 @@ impl Plan {
                 return Err(Fault::too_long(param, message));
             }
         }
+        // Compiled once, whatever the number of texts.
+        let grammar = self.parameters.grammar.as_ref();
+        let constraint = grammar.map(|grammar| loaded.constraint(grammar)).transpose();
+        let constraint = constraint.map_err(|error| Fault::field("response_format", error.to_string()))?;
         let mut requests = Vec::with_capacity(texts);
         for (prompt, &max_tokens) in self.prompts.iter().zip(&self.max_tokens) {
             for index in 0..self.best_of {
@@ -163,7 +167,9 @@ impl Plan {
                     max_tokens,
                     end: loaded.gpt.end_ids(),
                     vocab_size,
-                    constraint: self.constraint(loaded)?,
+                    constraint: constraint
+                        .clone()
+                        .map(|constraint| Box::new(constraint) as Box<dyn Constraint + Send>),
                     logprobs: self.reported(),
                     score_prompt: self.echo && self.logprobs.is_some(),
                 });
@@ -175,15 +181,6 @@ impl Plan {
     /// [`Request::logprobs`]: the best of several is found by what the model thought of them.
     fn reported(&self) -> Option<usize> {
         self.logprobs.or((self.best_of > self.parameters.n).then_some(0))
-    }
-
-    fn constraint(&self, loaded: &Loaded) -> Result<Option<Box<dyn Constraint + Send>>, Fault> {
-        let Some(grammar) = &self.parameters.grammar else {
-            return Ok(None);
-        };
-        let constraint = loaded.constraint(grammar);
-        let constraint = constraint.map_err(|error| Fault::field("response_format", error.to_string()))?;
-        Ok(Some(Box::new(constraint)))
     }
 }
 

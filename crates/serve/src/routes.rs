@@ -107,28 +107,33 @@ fn find(path: &str) -> Option<(&'static Route, &str)> {
         .or_else(|| ROUTES.iter().find_map(under))
 }
 
-/// Answers a request, whatever it is.
-pub(crate) async fn handle(state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+/// Answers a request, whatever it is. It counts from here on, also where its client has left before anything is done for it.
+pub(crate) fn handle(
+    state: Arc<State>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> + Send {
     let (parts, body) = request.into_parts();
-    let found = find(parts.uri.path());
-    let label = found.map_or("?", |(route, _)| route.path);
-    let mut ticket = Some(Ticket::new(state.clone(), peer, parts.method.as_str(), label));
-    let answered = dispatch(&state, &parts, body, found, &mut ticket).await;
-    let response = answered.unwrap_or_else(|fault| respond::fault(&fault));
-    // A stream has taken it along.
-    if let Some(ticket) = &mut ticket {
-        ticket.status(response.status().as_u16());
+    let path = find(parts.uri.path()).map_or("?", |(route, _)| route.path);
+    let mut ticket = Some(Ticket::new(state.clone(), peer, parts.method.as_str(), path));
+    async move {
+        let answered = dispatch(&state, &parts, body, &mut ticket).await;
+        let response = answered.unwrap_or_else(|fault| respond::fault(&fault));
+        // A stream has taken it along.
+        if let Some(ticket) = &mut ticket {
+            ticket.status(response.status().as_u16());
+        }
+        response
     }
-    response
 }
 
 async fn dispatch(
     state: &Arc<State>,
     parts: &Parts,
     body: Incoming,
-    found: Option<(&'static Route, &str)>,
     ticket: &mut Option<Ticket>,
 ) -> Result<Response<Body>, Fault> {
+    let found = find(parts.uri.path());
     let open = found.is_some_and(|(route, _)| route.does == Does::Health);
     let key = guard::check(parts, &state.options, open)?;
     let Some((route, rest)) = found else {
