@@ -64,7 +64,8 @@ fn the_schema_has_every_field_that_a_view_writes() {
         let definition = named(told["view"].as_str().unwrap());
         let described = definition["properties"].as_object().unwrap();
         let (mut fields, mut known): (Vec<&String>, Vec<&String>) = (told.keys().collect(), described.keys().collect());
-        (fields.sort(), known.sort());
+        fields.sort();
+        known.sort();
         assert_eq!(fields, known, "{view}");
         assert!(
             described.values().all(|one| one["description"].is_string()),
