@@ -395,7 +395,7 @@ fn heads_are_taken_out() {
         let expected = look.trace(Keep::STREAM, &changes).unwrap();
         let last = 2 * expected.layers;
         for name in ["without", "without.gguf"] {
-            let gpt = foretoken::open(&go(&from, tmp.path().join(name), &options)).unwrap();
+            let gpt = foretoken::open(go(&from, tmp.path().join(name), &options)).unwrap();
             let found = gpt.look(text).unwrap().trace(Keep::STREAM, &[]).unwrap();
             for position in 0..look.ids().len() {
                 let pairs = found.at(last, position).iter().zip(expected.at(last, position));
