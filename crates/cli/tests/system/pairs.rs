@@ -26,8 +26,8 @@ fn pairs_are_guessed_shown_and_trained_to_the_same_bits() {
         "packing ",
         "loss on answers and the tokens that end them",
         // The first that is not held out.
-        "A·d·a·,·␣·2·?·⏎·A·d·a·,·␣·네(3)·.·<|endoftext|>·",
-        "^ ^ ^ ^ ^ ^^^^^ ^ ^^^^^^^^^^^^^",
+        "A·d·a·,·␣·2·?·⏎·␣·A·d·a·,·␣·네(3)·.·<|endoftext|>·",
+        "^ ^ ^ ^ ^ ^ ^^^^^ ^ ^^^^^^^^^^^^^",
         "foretoken chat --model whole",
     ] {
         assert!(report.contains(part), "{part} in {report}");
