@@ -34,8 +34,8 @@ impl ChatTemplate {
     /// use foretoken_text::{ChatTemplate, Conversation, Tokenizer};
     /// let tokenizer = Tokenizer::byte();
     /// let example = ChatTemplate::plain(&tokenizer).encode(&tokenizer, &Conversation::pair("1+1?", "2"))?;
-    /// assert_eq!(tokenizer.decode(&example.ids)?, "1+1?\n2<|endoftext|>");
-    /// assert_eq!(example.learn, [false, false, false, false, false, true, true]);
+    /// assert_eq!(tokenizer.decode(&example.ids)?, "1+1?\n 2<|endoftext|>");
+    /// assert_eq!(example.learn, [false, false, false, false, false, true, true, true]);
     /// # Ok::<(), foretoken_text::Error>(())
     /// ```
     pub fn encode(&self, tokenizer: &Tokenizer, conversation: &Conversation) -> Result<Example, Error> {
