@@ -37,7 +37,8 @@ pub(crate) struct Convert {
     /// The type of the weights; as they are unless given
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
     dtype: Option<crate::dtype::Dtype>,
-    /// Take heads out, as 1.0,2.3 for head 0 of layer 1 and head 3 of layer 2: nothing of what they find reaches the stream
+    /// Take heads out, as 1.0,2.3 for head 0 of layer 1 and head 3 of layer 2: nothing of what they find reaches the stream.
+    /// What mixes their layer's heads becomes f32 unless --dtype is given
     #[arg(long, value_name = "HEADS", value_delimiter = ',', value_parser = crate::lens::layer_head)]
     without_heads: Vec<(usize, usize)>,
     /// Replace what is at OUT, once the new model is whole

@@ -297,3 +297,20 @@ pub enum Error {
     #[error(transparent)]
     Generate(#[from] foretoken_generate::Error),
 }
+
+/// Whether a model has a head.
+///
+/// # Errors
+/// [`Error::NoHead`].
+pub(crate) fn check_head(model: &dyn foretoken_model::Model, layer: usize, head: usize) -> Result<(), Error> {
+    let dims = model.dims();
+    if layer < dims.n_layer && head < dims.n_head {
+        return Ok(());
+    }
+    Err(Error::NoHead {
+        layer,
+        head,
+        layers: dims.n_layer,
+        heads: dims.n_head,
+    })
+}

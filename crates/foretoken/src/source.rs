@@ -1,7 +1,7 @@
 //! A model whose weights are still in their files: what is converted, and what a run begins from.
 
 use crate::adapter::Place;
-use crate::error::Error;
+use crate::error::{Error, check_head};
 use crate::gpt::{check_vocabulary, open_tokenizer, read_config, tokenizer_config, verify};
 use foretoken_formats::dtype::Dtype;
 use foretoken_formats::gguf::{self, Gguf};
@@ -103,17 +103,10 @@ impl Source {
     /// # Errors
     /// [`Error::NoHead`]; the weights cannot be read.
     pub(crate) fn take_out(&mut self, heads: &[(usize, usize)]) -> Result<(), Error> {
-        let (dims, anatomy) = (self.model.dims(), self.model.anatomy());
+        let anatomy = self.model.anatomy();
         let width = anatomy.attention.dh;
         for &(layer, head) in heads {
-            if layer >= dims.n_layer || head >= dims.n_head {
-                return Err(Error::NoHead {
-                    layer,
-                    head,
-                    layers: dims.n_layer,
-                    heads: dims.n_head,
-                });
-            }
+            check_head(&*self.model, layer, head)?;
             let tensor = anatomy.heads_out[layer];
             let spec = &self.model.params().specs()[tensor];
             let stored = self.parameters()?.swap_remove(tensor);

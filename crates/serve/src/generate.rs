@@ -151,6 +151,7 @@ impl Task {
         Ok(Run {
             task: self,
             open: choices.len(),
+            silent: vec![self.head.kind == Kind::Chat; choices.len()],
             choices,
             updates,
         })
@@ -246,6 +247,8 @@ struct Run<'a> {
     choices: Vec<Choice<'a>>,
     /// Texts that have not ended.
     open: usize,
+    /// Answers of a conversation that have said nothing yet: the white space before them is the template's, which writes it again.
+    silent: Vec<bool>,
     updates: UnboundedReceiver<Update>,
 }
 
@@ -264,7 +267,11 @@ impl Run<'_> {
         if matches!(event, generate::Event::Token { .. }) {
             ticket.token(&self.task.model);
         }
-        let part = self.choices[index].on(event)?;
+        let mut part = self.choices[index].on(event)?;
+        if self.silent[index] {
+            part.text = part.text.trim_start().to_owned();
+            self.silent[index] = part.text.is_empty();
+        }
         if part.finish.is_some() {
             self.open -= 1;
             self.task.ended[index].store(true, Ordering::Relaxed);

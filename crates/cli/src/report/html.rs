@@ -1,7 +1,7 @@
 //! Text that is safe in a page, and figures as people read them.
 
 /// Text as HTML and as XML. What neither may hold becomes U+FFFD.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -8,6 +8,8 @@ mod panel;
 mod tables;
 mod verdict;
 
+pub(crate) use html::escape;
+
 use crate::Usage;
 use crate::terminal::say_error;
 use crate::train::RUNS;

@@ -5,8 +5,8 @@ use crate::common::Place;
 use std::io::Read;
 use std::time::Duration;
 
-/// Bytes that a process had at most, as far as it has come, without the pages of files: those of the program itself, which are
-/// 30 MB in a build for tests, are no memory that training takes.
+/// Bytes that a process had at most, as far as it has come, without the pages of files: those of the program itself, 16 MB
+/// in a build for tests, are no memory that training takes.
 fn peak(id: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let field = |name: &str| -> Option<f64> {

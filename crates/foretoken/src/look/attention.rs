@@ -1,7 +1,7 @@
 //! What heads look at, with words.
 
 use super::{Granularity, Group, Look, Piece};
-use crate::error::Error;
+use crate::error::{Error, check_head};
 use foretoken_lens::{HeadMap, Keep, Weighing, head_maps, pattern};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -73,15 +73,7 @@ impl Look<'_> {
     /// # Errors
     /// [`Error::NoHead`]; no memory.
     pub fn head(&self, layer: usize, head: usize, weighing: Weighing, by: Granularity) -> Result<HeadView, Error> {
-        let dims = self.gpt.model().dims();
-        if layer >= dims.n_layer || head >= dims.n_head {
-            return Err(Error::NoHead {
-                layer,
-                head,
-                layers: dims.n_layer,
-                heads: dims.n_head,
-            });
-        }
+        check_head(self.gpt.model(), layer, head)?;
         let trace = self.trace(Keep::ATTENTION, &[])?;
         let pattern = pattern(self.gpt.subject(), &trace, layer, head, weighing);
         let groups = by.groups(&self.pieces);

@@ -1,7 +1,7 @@
 //! Neurons and the contexts they fire in.
 
 use super::{Look, Piece};
-use crate::error::Error;
+use crate::error::{Error, check_head};
 use foretoken_lens::{Keep, neurons};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -59,15 +59,7 @@ impl Look<'_> {
     /// # Errors
     /// [`Error::NoHead`] where there is no such layer; no memory.
     pub fn neurons(&self, layer: usize, count: usize, contexts: usize) -> Result<Neurons, Error> {
-        let dims = self.gpt.model().dims();
-        if layer >= dims.n_layer {
-            return Err(Error::NoHead {
-                layer,
-                head: 0,
-                layers: dims.n_layer,
-                heads: dims.n_head,
-            });
-        }
+        check_head(self.gpt.model(), layer, 0)?;
         let trace = self.trace(
             Keep {
                 hidden: true,

@@ -139,6 +139,26 @@ fn a_stream_is_the_whole_answer_in_parts() {
 }
 
 #[test]
+fn an_answer_begins_with_its_first_word_whole_and_as_a_stream() {
+    let running = Running::start(Options::default());
+    let mut body = json!({
+        "messages": [{ "role": "user", "content": "Hi" }], "max_tokens": 12,
+        "response_format": { "type": "regex", "pattern": "  yes, yes" },
+    });
+    let whole = running.ok("/v1/chat/completions", &body);
+    assert_eq!(whole["choices"][0]["message"]["content"], "yes, yes");
+    body["stream"] = true.into();
+    let (parts, done) = running.post("/v1/chat/completions", &body).parts();
+    let told = parts
+        .iter()
+        .filter_map(|part| part["choices"][0]["delta"]["content"].as_str());
+    assert_eq!((told.collect::<String>().as_str(), done), ("yes, yes", true));
+    // A text that goes on keeps its white space: it is part of it.
+    let asked = json!({ "prompt": "Hi", "max_tokens": 12, "response_format": body["response_format"] });
+    assert_eq!(running.text(&asked), "  yes, yes");
+}
+
+#[test]
 fn prompts_are_scored_as_evaluations_ask_even_where_the_text_ends_at_once() {
     let running = Running::start(Options::default());
     let prompts = [vec![77u32, 105, 110], (0..300).map(|i| i % 256).collect()];

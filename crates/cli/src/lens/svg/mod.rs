@@ -13,6 +13,7 @@ pub(super) use text::{embedding, tokens};
 pub(super) use training::history;
 
 use super::color::{Rgb, hex, magnitude};
+use crate::report::escape;
 use std::fmt::Write;
 use textwrap::core::display_width;
 
@@ -109,13 +110,6 @@ impl Picture {
              <text x=\"{MARGIN}\" y=\"46\" fill=\"{SOFT}\">{what}</text>\n{body}</g>\n</svg>\n"
         )
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// Columns of labels, in pixels.
