@@ -14,11 +14,6 @@ ci:
 test:
     cargo test --workspace --locked
 
-# The tests that abort the process at every step of a write.
-crash:
-    cargo test --locked -p foretoken-formats --features failpoints --test abort
-    cargo test --locked -p foretoken-cli --features failpoints --test crash
-
 fmt:
     cargo fmt --all
 

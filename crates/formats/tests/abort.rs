@@ -1,6 +1,4 @@
 //! The process aborted at every step in turn: what is left on the disk is the old state or the new one.
-//!
-//! `cargo test -p foretoken-formats --features failpoints --test abort`
 
 use foretoken_formats::durable::{AppendLog, DurableDir, remove_leftovers, verify_dir, write_bytes};
 use std::fs;

@@ -7,6 +7,7 @@ mod chat;
 mod commands;
 mod common;
 mod convert;
+mod crash;
 mod disk_full;
 mod eval;
 mod fallback;

@@ -14,7 +14,7 @@
 //! A symlink in the place of a target is replaced, not followed. Parent directories are not created, except by
 //! [`create_dir_all`].
 //!
-//! **Failpoints.** In a build with the feature `failpoints`, meant for system tests only, the environment variable
+//! **Failpoints.** In a build with the feature `failpoints`, which only tests ask for, the environment variable
 //! `FORETOKEN_FAILPOINT=name:n` aborts the process just before the `n`-th step (from 1) of that name: `create`,
 //! `createdir`, `write`, `truncate`, `sync`, `syncdir`, `rename`, `remove`, or `any`.
 

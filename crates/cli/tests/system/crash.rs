@@ -1,12 +1,6 @@
 //! Training aborted just before every write, fsync, rename and removal in turn, and resumed to the same bits.
-//!
-//! `cargo test -p foretoken-cli --features failpoints --test crash`
 
-#[path = "system/common.rs"]
-#[allow(dead_code)] // the other tests need the rest
-mod common;
-
-use common::{Bits, Place, copy_dir};
+use crate::common::{Bits, Place, copy_dir};
 use std::fs;
 
 /// Aborts a command at its first step, then at its second, until it ends by itself. `prepare` makes the state before,
