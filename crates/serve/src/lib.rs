@@ -54,6 +54,7 @@ mod plan;
 mod respond;
 mod routes;
 mod server;
+mod size;
 mod stall;
 mod state;
 mod ticket;

@@ -139,7 +139,7 @@ const LENS: [Field; 14] = [
         "attn: [layer, head] in full; all of them in small unless given",
     ),
     ("cells", "string", "attn with a head: weight, value or score"),
-    ("at", "array", "stream: positions, as [0, -1]; why: one position"),
+    ("at", "array", "stream: positions, as [0, -1]; why, next: one position"),
     ("top", "integer", "stream, next: likeliest tokens"),
     (
         "token",
@@ -161,6 +161,28 @@ const LENS: [Field; 14] = [
     ),
 ];
 
+/// Numbers of a shape make the question one about GPT-2; without them it is about `model`.
+const SIZE: [Field; 10] = [
+    ("model", "string", "Which model; may be left out where there is but one"),
+    ("n_layer", "integer", "L: number of blocks"),
+    ("n_head", "integer", "h: number of heads"),
+    ("n_embd", "integer", "d: width of the residual stream"),
+    ("vocab_size", "integer", "V: size of the vocabulary"),
+    (
+        "n_positions",
+        "integer",
+        "The longest context; as long as `seq_len` needs unless given",
+    ),
+    ("batch_size", "integer", "B: sequences in a batch; 1 unless given"),
+    (
+        "seq_len",
+        "integer",
+        "T: tokens in a sequence; the whole context unless given",
+    ),
+    ("memory", "integer", "Also say what fits into so many bytes"),
+    ("threads", "integer", "Threads; one a core unless given"),
+];
+
 /// The fields of a route's body.
 pub(crate) fn fields(does: Does) -> Vec<Field> {
     match does {
@@ -169,6 +191,7 @@ pub(crate) fn fields(does: Does) -> Vec<Field> {
         Does::Tokenize => TOKENIZE.to_vec(),
         Does::Detokenize => DETOKENIZE.to_vec(),
         Does::Lens => LENS.to_vec(),
+        Does::Size => SIZE.to_vec(),
         _ => Vec::new(),
     }
 }

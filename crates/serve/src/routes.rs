@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::plan::Kind;
 use crate::state::State;
 use crate::ticket::Ticket;
-use crate::{generate, guard, lens, openapi, respond, tokens};
+use crate::{generate, guard, lens, openapi, respond, size, tokens};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -27,6 +27,7 @@ pub(crate) enum Does {
     Detokenize,
     TokenizerInfo,
     Lens,
+    Size,
 }
 
 /// A method and a path.
@@ -58,7 +59,7 @@ const fn post(path: &'static str, does: Does, summary: &'static str) -> Route {
 }
 
 /// All there is.
-pub(crate) const ROUTES: [Route; 11] = [
+pub(crate) const ROUTES: [Route; 12] = [
     get(
         "/health",
         Does::Health,
@@ -89,6 +90,11 @@ pub(crate) const ROUTES: [Route; 11] = [
         "/lens/{view}",
         Does::Lens,
         "What happens inside of a model: shape, tokens, embed, attn, stream, why, next or neurons",
+    ),
+    post(
+        "/size",
+        Does::Size,
+        "The sizes of a model that is served, or of one with other numbers: parameters, memory, flops, and what fits",
     ),
 ];
 
@@ -160,6 +166,7 @@ async fn dispatch(
     match route.does {
         Does::Texts(kind) => generate::answer(state, kind, body, key, ticket).await,
         Does::Lens => lens::answer(rest, body).await,
+        Does::Size => respond::blocking(body, size::size).await.map(respond::written),
         Does::Tokenize => respond::blocking(body, tokens::tokenize).await.map(respond::written),
         _ => respond::blocking(body, tokens::detokenize).await.map(respond::written),
     }
