@@ -13,6 +13,7 @@ import * as words from "./words.js";
  */
 const VIEWS = [
   { name: "play", model: true },
+  { name: "look", model: true },
 ];
 
 const AGAIN = 1000;

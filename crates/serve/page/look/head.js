@@ -1,0 +1,146 @@
+// One head in full: who looks at whom, and for the selected token whom it looks at and who looks at it.
+
+import { cividis, css, ink, signed } from "../lib/colour.js";
+import { clear, el } from "../lib/dom.js";
+import { dataTable } from "../lib/table.js";
+import { t } from "../lib/words.js";
+import { heat } from "./heat.js";
+import { draw } from "./inside.js";
+import { fixed, plus } from "./numbers.js";
+import { bar, granularity, legend, segments } from "./parts.js";
+
+const LISTED = 8;
+/** Groups up to which a strip has a chip for each. */
+const STRIP = 400;
+
+/** A colour for each of 1024 steps: a pattern has a million cells. */
+function scale(colour, low, high) {
+  const steps = Array.from({ length: 1024 }, (_, i) => colour(low + ((high - low) * i) / 1023));
+  return (x) => steps[Math.max(0, Math.min(1023, Math.round(((x - low) / (high - low)) * 1023)))];
+}
+const magnitude = scale(cividis, 0, 1);
+const both = scale(signed, -1, 1);
+
+/** The part for the head of the selection. */
+export function headPart(inside) {
+  const body = el("div", { class: "stack" });
+  const strips = el("div", { class: "look-strips stack" });
+  const title = el("h2");
+  const back = el("button", { type: "button", onclick: () => inside.set({ head: null }) }, `← ${t("look-all-heads")}`);
+  const modes = ["weight", "value", "score"].map((mode) => [mode, t(`look-cells-${mode}`)]);
+  const mode = segments(t("look-cells"), modes, cells(), (chosen) => inside.set({ cells: chosen === "weight" ? null : chosen }));
+  const hide = el("input", { type: "checkbox", checked: inside.state.hide === "0", onchange: (event) => inside.set({ hide: event.target.checked ? 0 : null }) });
+  const what = el("p", { class: "faint" });
+  const node = el("div", { class: "stack" },
+    el("div", { class: "row" }, back, title), el("div", { class: "row look-controls" }, mode, granularity(inside), el("label", { class: "row" }, hide, t("look-hide-first"))),
+    what, body, strips);
+  let view = null;
+  let map = null;
+
+  function cells() {
+    return ["value", "score"].includes(inside.state.cells) ? inside.state.cells : "weight";
+  }
+
+  /** What stands in a cell; none above the diagonal, nor of the first token where that is hidden. */
+  function value(i, j) {
+    if (j > i || (j === 0 && inside.state.hide === "0")) return null;
+    return view.weights[i * view.groups.length + j];
+  }
+
+  function label(group) {
+    const { start, end, label } = view.groups[group];
+    return end - start === 1 ? view.tokens[start].label : label;
+  }
+
+  function chosen() {
+    const at = inside.at();
+    return Math.max(0, view.groups.findIndex((group) => group.start <= at && at < group.end));
+  }
+
+  function largest() {
+    const n = view.groups.length;
+    let most = 1e-9;
+    for (let i = 0; i < n; i++) {
+      for (let j = inside.state.hide === "0" ? 1 : 0; j <= i; j++) most = Math.max(most, Math.abs(view.weights[i * n + j]));
+    }
+    return most;
+  }
+
+  function drawn() {
+    const n = view.groups.length;
+    const most = largest();
+    const score = cells() === "score";
+    const print = score ? (x) => plus(x, 2) : (x) => fixed(x, 3);
+    const at = chosen();
+    map = heat({
+      rows: n, columns: n, value, print, label: title.textContent, rowLabel: label, columnLabel: label, at: [at, at],
+      colour: score ? (x) => both(x / most) : (x) => magnitude(x / most),
+      say: (i, j, x) => t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j }),
+      pick: (i) => inside.set({ at: view.groups[i].start }),
+    });
+    const rows = () => view.groups.map((_, i) => [i, label(i), around(i, true).map(([j, x]) => `${label(j)} ${print(x)}`).join(" · ")]);
+    clear(strips);
+    looks(most, print);
+    return [
+      map,
+      score ? legend(plus(-most, 2), plus(most, 2), signed, -1) : legend("0", fixed(most, 3)),
+      dataTable(t("look-looks-table"), [{ label: t("look-position"), numeric: true }, t("look-label"), t("look-looks-at")], rows),
+    ];
+  }
+
+  /** The other groups with what is between them and `group`, the most first. */
+  function around(group, looking) {
+    const found = [];
+    for (let other = 0; other < view.groups.length; other++) {
+      const x = looking ? value(group, other) : value(other, group);
+      if (x !== null && x !== 0) found.push([other, x]);
+    }
+    return found.sort((a, b) => b[1] - a[1]).slice(0, LISTED);
+  }
+
+  function looks(most, print) {
+    const group = chosen();
+    const side = (key, looking) => {
+      const found = around(group, looking);
+      const item = ([other, x]) => el("li", null,
+        el("button", { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: view.groups[other].start }) }, label(other)),
+        bar(Math.abs(x) / most), el("span", { class: "number" }, print(x)));
+      return el("section", null, el("h3", null, t(key, { label: label(group) })),
+        view.groups.length <= STRIP && strip(group, looking, most),
+        found.length ? el("ol", { class: "look-looked" }, found.map(item)) : el("p", { class: "faint" }, t("look-looks-none")));
+    };
+    clear(strips, side("look-looks", true), side("look-looked-by", false));
+  }
+
+  /** All groups in a row, each as bright as what is between it and `group`. */
+  function strip(group, looking, most) {
+    const chip = (_, other) => {
+      const x = looking ? value(group, other) : value(other, group);
+      const rgb = x === null ? null : cells() === "score" ? both(x / most) : magnitude(x / most);
+      return el("span", { class: other === group ? "look-strip-own" : null, style: rgb && { background: css(rgb), color: ink(rgb) } }, label(other));
+    };
+    return el("div", { class: "look-strip mono", "aria-hidden": true }, view.groups.map(chip));
+  }
+
+  function ask() {
+    const [layer, head] = (inside.state.head ?? "").split(".").map(Number);
+    title.textContent = t("look-head-named", { head: inside.state.head });
+    what.textContent = t(`look-cells-${cells()}-what`);
+    draw(body, () => inside.ask("view", "attn", { head: [layer, head], cells: cells(), by: inside.state.by ?? "token" }), (answer) => {
+      view = answer;
+      return drawn();
+    });
+  }
+
+  return {
+    node,
+    update(changed) {
+      if (["tokens", "head", "cells", "by"].some((name) => changed.has(name))) ask();
+      else if (changed.has("hide") && view) clear(body, drawn());
+      else if (changed.has("at") && view) {
+        looks(largest(), cells() === "score" ? (x) => plus(x, 2) : (x) => fixed(x, 3));
+        if (map.row() !== chosen()) map.focusCell(chosen(), chosen());
+      }
+    },
+  };
+}
