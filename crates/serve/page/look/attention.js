@@ -23,20 +23,23 @@ export function attentionView(inside) {
   function ask() {
     const body = el("div", { class: "stack" });
     clear(node, about(t("look-attention-about"), t("look-attention-more")), body);
-    draw(body, () => inside.ask("view", "attn"), (answer) => [grid(inside, answer), badges(inside, answer)]);
+    return draw(body, () => inside.ask("view", "attn"), (answer) => [grid(inside, answer), badges(inside, answer)]);
   }
 
   return {
     node,
     update(changed) {
       if (inside.state.head) {
-        if (!head) clear(node, (head = headPart(inside)).node);
+        if (!head) {
+          const focused = node.contains(document.activeElement);
+          clear(node, (head = headPart(inside)).node);
+          if (focused) node.querySelector("button").focus();
+        }
         head.update(changed.has("head") && !changed.has("tokens") ? new Set([...changed, "tokens"]) : changed);
       } else if (changed.has("tokens") || changed.has("head")) {
         const back = head !== null;
         head = null;
-        ask();
-        if (back) node.querySelector("[tabindex]")?.focus();
+        ask().then(() => back && node.querySelector(".look-stage")?.focus());
       } else if (changed.has("layer")) {
         node.querySelector(".look-grid")?.focusHead?.(inside.number("layer", 0));
       }
@@ -63,7 +66,7 @@ function grid(inside, { heads }) {
   function measure() {
     const width = stage.clientWidth;
     if (width === 0) return;
-    tile = Math.max(10, Math.min(96, Math.floor((width - EDGE) / h) - GAP));
+    tile = Math.max(10, Math.min(132, Math.floor((width - EDGE) / h) - GAP));
     const [w, high] = [EDGE + h * (tile + GAP), EDGE + layers * (tile + GAP)];
     const ratio = devicePixelRatio || 1;
     canvas.width = Math.ceil(w * ratio);

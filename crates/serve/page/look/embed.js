@@ -57,7 +57,7 @@ export function embedView(inside) {
     return [
       el("p", { class: "faint" }, t("look-positions-what")),
       heat({
-        rows: n, columns: n, value, colour: signed, print: (x) => plus(x, 2), label: t("look-positions"), at: [0, 0],
+        rows: n, columns: n, value, colour: signed, print: (x) => plus(x, 2), label: t("look-positions"), at: [0, 0], largest: 14,
         rowLabel: (i) => String(view.positions[i]), columnLabel: (j) => String(view.positions[j]),
         say: (i, j, x) => t("look-positions-said", { a: view.positions[i], b: view.positions[j], value: plus(x, 3) }),
       }),

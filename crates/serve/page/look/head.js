@@ -26,16 +26,28 @@ export function headPart(inside) {
   const body = el("div", { class: "stack" });
   const strips = el("div", { class: "look-strips stack" });
   const title = el("h2");
-  const back = el("button", { type: "button", onclick: () => inside.set({ head: null }) }, `← ${t("look-all-heads")}`);
+  const steps = el("span", { class: "row" }, [[-1, "←"], [1, "→"]].map(([way, arrow]) =>
+    el("button", { type: "button", "aria-label": t(way < 0 ? "look-head-before" : "look-head-after"), onclick: () => beside(way) }, arrow)));
+  const back = el("button", { type: "button", onclick: () => inside.set({ head: null }) }, `↩ ${t("look-all-heads")}`);
   const modes = ["weight", "value", "score"].map((mode) => [mode, t(`look-cells-${mode}`)]);
   const mode = segments(t("look-cells"), modes, cells(), (chosen) => inside.set({ cells: chosen === "weight" ? null : chosen }));
   const hide = el("input", { type: "checkbox", checked: inside.state.hide === "0", onchange: (event) => inside.set({ hide: event.target.checked ? 0 : null }) });
   const what = el("p", { class: "faint" });
   const node = el("div", { class: "stack" },
-    el("div", { class: "row" }, back, title), el("div", { class: "row look-controls" }, mode, granularity(inside), el("label", { class: "row" }, hide, t("look-hide-first"))),
+    el("div", { class: "row" }, back, title, steps), el("div", { class: "row look-controls" }, mode, granularity(inside), el("label", { class: "look-check" }, hide, el("span", null, t("look-hide-first")))),
     what, body, strips);
   let view = null;
   let map = null;
+
+  /** The head before or after, over the edges of layers. */
+  async function beside(way) {
+    const { letters } = await inside.post("size", "/size", {});
+    const of = (name) => letters.find(({ letter }) => letter === name).value;
+    const [layer, head] = inside.state.head.split(".").map(Number);
+    const at = Math.max(0, Math.min(of("L") * of("h") - 1, layer * of("h") + head + way));
+    const to = Math.floor(at / of("h"));
+    inside.set({ head: `${to}.${at % of("h")}`, layer: to, step: 2 * to + 1 });
+  }
 
   function cells() {
     return ["value", "score"].includes(inside.state.cells) ? inside.state.cells : "weight";

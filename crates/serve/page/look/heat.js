@@ -22,6 +22,7 @@ const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
  * @property {(j: number) => string} columnLabel
  * @property {(i: number, j: number, value: number) => string} say the cell in words
  * @property {(i: number, j: number) => void} [pick] by Enter or a click
+ * @property {number} [largest] pixels of a cell at most
  * @property {[number, number]} at the focused cell
  */
 
@@ -42,7 +43,7 @@ export function heat(spec) {
   function measure() {
     const width = stage.clientWidth;
     if (width === 0) return;
-    const wanted = Math.min(LARGEST, Math.floor((width - LABEL) / columns));
+    const wanted = Math.min(spec.largest ?? LARGEST, Math.floor((width - LABEL) / columns));
     const labels = wanted >= LABELLED ? LABEL : 0;
     const size = labels ? wanted : Math.min(LARGEST, width / columns);
     geometry = { size, left: labels, top: labels, width: labels + size * columns, height: labels + size * rows };

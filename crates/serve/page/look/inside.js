@@ -133,7 +133,7 @@ function pause(milliseconds, signal) {
  * Draws what a question's answer is, or why there is none; until then what stands in the node stays, fainter.
  * @param {HTMLElement} node
  * @param {() => Promise<any>} ask
- * @param {(answer: any) => any} draw gives the children of the node, or null where it has drawn by itself
+ * @param {(answer: any) => any} draw gives the children of the node
  */
 export async function draw(node, ask, draw) {
   node.setAttribute("aria-busy", "true");
@@ -141,19 +141,27 @@ export async function draw(node, ask, draw) {
   try {
     const answer = await ask();
     if (node.turn !== mine) return;
-    const children = draw(answer);
-    if (children) clear(node, children);
+    replace(node, draw(answer));
   } catch (error) {
     if (isAbort(error)) return;
     if (!(error.name === "Failure")) throw error;
     const again = () => drawAgain(node, ask, draw);
-    clear(node, failure(error, again));
+    replace(node, failure(error, again));
   } finally {
     if (node.turn === mine) node.removeAttribute("aria-busy");
   }
 }
 
 const drawAgain = draw;
+
+/** Puts other children in; a focus that was among the old ones stays at the node, not at the top of the page. */
+function replace(node, children) {
+  const focused = node.contains(document.activeElement);
+  clear(node, children);
+  if (!focused) return;
+  node.tabIndex = -1;
+  node.focus({ preventScroll: true });
+}
 
 /**
  * What went wrong, and a way to try again.

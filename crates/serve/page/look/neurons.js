@@ -6,6 +6,9 @@ import { draw } from "./inside.js";
 import { fixed } from "./numbers.js";
 import { about, shade } from "./parts.js";
 
+/** A neuron fires where it has this part of its largest activation. */
+const QUIET = 0.02;
+
 /** The view of neurons. */
 export function neuronsView(inside) {
   const layers = el("div", { class: "row", role: "group", "aria-label": t("look-layer") });
@@ -33,9 +36,11 @@ export function neuronsView(inside) {
 
   function neuron(one) {
     const most = Math.max(...one.contexts.map((context) => context.activation), 1e-9);
+    // Where it does not fire it says nothing.
+    const fires = one.contexts.filter((context) => context.activation > QUIET * most);
     return el("section", { class: "look-neuron" },
       el("h3", null, t("look-neuron", { n: number(one.neuron) }), " ", el("span", { class: "faint" }, t("look-neuron-numbers", { sharpness: fixed(one.sharpness, 1), mean: fixed(one.mean) }))),
-      el("ol", { class: "look-contexts" }, one.contexts.map((place) => context(place, most))));
+      el("ol", { class: "look-contexts" }, fires.map((place) => context(place, most))));
   }
 
   async function ask() {

@@ -114,8 +114,8 @@ export function stepName(step) {
   return t(step % 2 === 1 ? "look-step-attention" : "look-step-mlp", { layer });
 }
 
-/** The explanation over a view, with what it cannot say behind a line. */
-export function about(what, more) {
+/** The explanation over a view, with what it cannot say behind a line; open where it is easily misread. */
+export function about(what, more, open = false) {
   return el("div", { class: "look-about" }, el("p", null, what),
-    more && el("details", null, el("summary", null, t("look-more")), el("p", null, more)));
+    el("details", { open }, el("summary", null, t("look-more")), el("p", null, more)));
 }

@@ -33,13 +33,14 @@ export function sizesView(inside) {
   /** The letters of the model that is served. */
   let own = null;
 
-  const changed = () => SHAPE.some((letter) => inside.state[letter] !== undefined);
+  /** Whether it is another model that is asked about: one of other letters, or of more positions. */
+  const changed = () => SHAPE.some((letter) => inside.number(letter, own[letter]) !== own[letter]) || value("T") > own.n_positions;
   const value = (letter) => inside.number(letter, letter === "B" ? 1 : letter === "T" ? own.n_positions : own[letter]);
   const memory = () => inside.number("memory", 8);
 
   function question() {
     const fields = { batch_size: value("B"), seq_len: value("T"), memory: Math.round(memory() * GIB) };
-    if (!changed() && value("T") <= own.n_positions) return fields;
+    if (!changed()) return fields;
     for (const letter of SHAPE) fields[LETTERS[letter].field] = value(letter);
     return fields;
   }

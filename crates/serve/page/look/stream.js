@@ -7,8 +7,12 @@ import { draw } from "./inside.js";
 import { fixed } from "./numbers.js";
 import { about, bar, segments, shade, stepName } from "./parts.js";
 
-/** Columns that are read together, the selected one among them. */
-const COLUMNS = 10;
+/** Columns that are read together, the selected one among them: as many as find room. */
+const MOST_COLUMNS = 10;
+const LEAST_COLUMNS = 3;
+/** Pixels of a column, and of the names of the steps. */
+const COLUMN = 62;
+const NAMES = 84;
 const TOP = 8;
 /** What a cell can say: how it is shaded, and which number it prints. */
 const MEASURES = {
@@ -26,7 +30,7 @@ export function streamView(inside) {
   const body = el("div", { class: "stack" });
   const detail = el("section", { class: "stack look-detail", "aria-live": "off" });
   const what = el("p", { class: "faint" });
-  const node = el("div", { class: "stack" }, about(t("look-stream-about"), t("look-stream-more")), el("div", { class: "row" }, choice), what, body, detail);
+  const node = el("div", { class: "stack" }, about(t("look-stream-about"), t("look-stream-more"), true), el("div", { class: "row" }, choice), what, body, detail);
   let view = null;
   let wanted = null;
 
@@ -37,9 +41,11 @@ export function streamView(inside) {
   /** The columns around a position; those that are there stay while it is among them. */
   function positions() {
     const [at, n] = [inside.at(), inside.tokens.tokens.length];
-    if (wanted && wanted.includes(at) && wanted[wanted.length - 1] < n && wanted.length === Math.min(COLUMNS, n)) return wanted;
-    const last = Math.min(n - 1, Math.max(at + (at === n - 1 ? 0 : 2), COLUMNS - 1));
-    const first = Math.max(0, last - COLUMNS + 1);
+    if (wanted?.includes(at)) return wanted;
+    const room = Math.floor((body.clientWidth - NAMES) / COLUMN);
+    const columns = Math.max(LEAST_COLUMNS, Math.min(MOST_COLUMNS, room));
+    const last = Math.min(n - 1, Math.max(at + 1, columns - 1));
+    const first = Math.max(0, last - columns + 1);
     return Array.from({ length: last - first + 1 }, (_, i) => first + i);
   }
 

@@ -23,9 +23,9 @@ export function whyView(inside) {
   const ablate = el("input", { type: "checkbox", checked: inside.state.ablate === "1", onchange: (event) => inside.set({ ablate: event.target.checked ? 1 : null }) });
   const candidates = el("div", { class: "look-picks stack" });
   const body = el("div", { class: "stack" });
-  const node = el("div", { class: "stack" }, about(t("look-why-about"), t("look-why-more")),
+  const node = el("div", { class: "stack" }, about(t("look-why-about"), t("look-why-more"), true),
     el("div", { class: "look-form" }, token.node, against.node), candidates,
-    el("label", { class: "row" }, ablate, t("look-why-ablate")), patch.node, body);
+    el("label", { class: "look-check" }, ablate, el("span", null, t("look-why-ablate"))), patch.node, body);
 
   function named() {
     const { token, not, patch } = inside.state;
