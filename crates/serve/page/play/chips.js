@@ -1,6 +1,6 @@
 // A text in tokens: each a chip, its shade how likely it was. A character of several tokens is one chip.
 
-import { cividis, css, ink } from "../lib/colour.js";
+import { cividis, css } from "../lib/colour.js";
 import { el, set } from "../lib/dom.js";
 import { grouped, isOpen, visible } from "../lib/visible.js";
 import { percent, t } from "../lib/words.js";
@@ -58,7 +58,6 @@ export class Chips {
 
   chip(pieces, label, text) {
     const p = Math.exp(pieces.reduce((sum, { logprob }) => sum + logprob, 0));
-    const colour = cividis(p);
     const end = pieces[0].end;
     const picked = pieces.some((piece) => piece.picked);
     const says = t(picked ? "chip-picked" : "chip", { label: end ? t("end-token") : label, p: percent(p) });
@@ -69,7 +68,7 @@ export class Chips {
       "aria-haspopup": "dialog",
       "aria-label": says,
       title: says,
-      style: { "--ground": css(colour), "--chip-ink": ink(colour) },
+      style: { "--ground": css(cividis(p)) },
     }, end ? t("end-chip") : within(label, text));
   }
 

@@ -66,7 +66,7 @@ export function openChoices(into, chip, pieces, onPick) {
   position(box, chip, into);
   document.addEventListener("pointerdown", outside, true);
   closeOpen = () => close(false);
-  list.querySelector("button")?.focus({ preventScroll: true });
+  list.querySelector('[aria-current="true"]').focus({ preventScroll: true });
   box.scrollIntoView({ block: "nearest" });
 }
 

@@ -30,7 +30,7 @@ export class Complete {
 
   beginning() {
     this.prompt = el("textarea", {
-      id: "prompt", rows: 4, value: state.prompt, placeholder: t("prompt-none"), spellcheck: "false", "aria-describedby": "prompt-count",
+      id: "prompt", rows: 3, value: state.prompt, placeholder: t("prompt-none"), spellcheck: "false", "aria-describedby": "prompt-count",
       oninput: (event) => this.typed(event),
       // A syllable is whole now.
       oncompositionend: () => this.typed({}),
