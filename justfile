@@ -19,6 +19,11 @@ crash:
     cargo test --locked -p foretoken-formats --features failpoints --test abort
     cargo test --locked -p foretoken-cli --features failpoints --test crash
 
+# The page of `foretoken serve` in Chromium; SHOTS=DIR keeps pictures of it.
+browser:
+    cargo build --locked -p foretoken-cli
+    bash crates/serve/browser/run
+
 fmt:
     cargo fmt --all
 

@@ -49,6 +49,7 @@ mod metrics;
 mod model;
 mod openapi;
 mod options;
+mod page;
 mod parameters;
 mod plan;
 mod respond;

@@ -67,7 +67,7 @@ const PARAMETERS: [Field; 16] = [
     ),
 ];
 
-const COMPLETION: [Field; 5] = [
+const COMPLETION: [Field; 6] = [
     (
         "prompt",
         "string",
@@ -78,6 +78,11 @@ const COMPLETION: [Field; 5] = [
         "logprobs",
         "integer",
         "0 to 5: the likeliest tokens that are reported at each place",
+    ),
+    (
+        "top_logprobs",
+        "integer",
+        "0 to 20, in the place of `logprobs`: reported as chats have it, with ids and bytes, and with the end token that ended a text",
     ),
     (
         "echo",
@@ -231,6 +236,8 @@ fn path(route: &Route) -> Value {
     });
     let content = match route.does {
         Does::Metrics => json!({ "text/plain": {} }),
+        Does::Page if route.path == "/" => json!({ "text/html": {} }),
+        Does::Page => json!({ "text/javascript": {}, "text/css": {}, "image/svg+xml": {} }),
         Does::Texts(_) => json!({ "application/json": {}, "text/event-stream": {} }),
         _ => json!({ "application/json": {} }),
     };
@@ -238,7 +245,7 @@ fn path(route: &Route) -> Value {
         "summary": route.summary,
         "responses": { "200": { "description": "The answer", "content": content }, "default": error },
     });
-    if route.does != Does::Health {
+    if !route.does.is_open() {
         operation["security"] = json!([{ "key": [] }, {}]);
     }
     if let Some((_, name)) = route.path.split_once('{') {

@@ -1,11 +1,20 @@
 // What is chosen stands in the address, behind the #, which browsers send to nobody: a reload or a link opens the same.
 
+/** Milliseconds between two changes of the address: browsers refuse what comes faster than a slider moves. */
+const PAUSE = 200;
+
+/** What the address is about to say. @type {URLSearchParams | null} */
+let pending = null;
+let timer = 0;
+
+const said = () => new URLSearchParams(location.hash.slice(1));
+
 /**
  * What the address says, as texts: `{ view: "play", text: "…" }`.
  * @returns {Object<string, string>}
  */
 export function read() {
-  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  return Object.fromEntries(pending ?? said());
 }
 
 /**
@@ -14,14 +23,28 @@ export function read() {
  * @param {{push?: boolean}} [options]
  */
 export function write(changes, { push = false } = {}) {
-  const place = new URLSearchParams(location.hash.slice(1));
+  if (push) flush();
+  const place = pending ?? said();
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === undefined || value === "") place.delete(name);
     else place.set(name, String(value));
   }
-  const text = place.toString();
+  pending = place;
+  if (push) flush(true);
+  else timer ||= setTimeout(flush, PAUSE);
+}
+
+function flush(push) {
+  clearTimeout(timer);
+  timer = 0;
+  const text = pending?.toString();
+  pending = null;
+  if (text === undefined || text === said().toString()) return;
   const address = text ? `#${text}` : location.pathname + location.search;
-  if (text === location.hash.slice(1)) return;
-  if (push) history.pushState(null, "", address);
+  if (push === true) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
 }
+
+addEventListener("pagehide", flush);
+// Whoever changes the address by hand means it: what waited is older.
+addEventListener("popstate", () => (pending = null));

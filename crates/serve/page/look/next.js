@@ -2,25 +2,23 @@
 
 import { el } from "../lib/dom.js";
 import { number, percent, t } from "../lib/words.js";
+import { SETTINGS } from "../play/state.js";
 import { debounced, draw } from "./inside.js";
 import { fixed } from "./numbers.js";
 import { about, bar, slider, table } from "./parts.js";
 
 const TOP = 24;
-/** The samplers that have a slider, and where each does nothing. */
-const SLIDERS = [
-  { name: "temperature", min: 0, max: 2, step: 0.05, none: 1, show: (x) => x.toFixed(2) },
-  { name: "top_k", min: 0, max: 100, step: 1, none: 0, show: (x) => (x === 0 ? t("look-off") : String(x)) },
-  { name: "top_p", min: 0.05, max: 1, step: 0.01, none: 1, show: (x) => (x === 1 ? t("look-off") : x.toFixed(2)) },
-  { name: "min_p", min: 0, max: 0.5, step: 0.01, none: 0, show: (x) => (x === 0 ? t("look-off") : x.toFixed(2)) },
-];
+/** The samplers of Play that decide who is kept, and where each does nothing. Play draws by what is set here. */
+const NONE = { top_k: 0, top_p: 1, min_p: 0 };
+const SLIDERS = ["temperature", "top_k", "top_p", "min_p"].map((name) => SETTINGS.find((setting) => setting.name === name));
+const shown = (name) => (x) => (x === NONE[name] ? t("look-off") : name === "top_k" ? String(x) : x.toFixed(2));
 
 /** The view of the draw. */
 export function nextView(inside) {
   const body = el("div", { class: "stack" });
   const later = debounced(() => ask(), 60);
-  const controls = el("div", { class: "look-sliders" }, SLIDERS.map(({ name, none, ...rest }) => slider({
-    label: t(`look-${name}`), value: inside.number(name, none), ...rest, change: (x) => inside.set({ [name]: x === none ? null : x }),
+  const controls = el("div", { class: "look-sliders" }, SLIDERS.map(({ name, unless, min, max, step }) => slider({
+    label: t(`look-${name}`), min, max, step, value: inside.number(name, unless), show: shown(name), change: (x) => inside.set({ [name]: x === unless ? null : x }),
   })));
   const node = el("div", { class: "stack" }, about(t("look-next-about"), t("look-next-more")), controls, body);
 
@@ -38,7 +36,7 @@ export function nextView(inside) {
   }
 
   function drawn(next) {
-    const tempered = next.temperature !== 1;
+    const tempered = Math.abs(next.temperature - 1) > 1e-6;
     const columns = [{ label: t("look-rank"), numeric: true }, t("look-label"), { label: t("look-logit"), numeric: true }, { label: t("look-p"), numeric: true },
       ...(tempered ? [{ label: t("look-p-at", { temperature: fixed(next.temperature) }), numeric: true }] : []),
       { label: t("look-drawn"), numeric: true }, t("look-bars")];
@@ -51,7 +49,7 @@ export function nextView(inside) {
 
   function ask() {
     const fields = { at: inside.at(), top: TOP };
-    for (const { name, none } of SLIDERS) fields[name] = inside.number(name, none);
+    for (const { name, unless } of SLIDERS) fields[name] = inside.number(name, unless);
     draw(body, () => inside.ask("view", "next", fields), drawn);
   }
 
