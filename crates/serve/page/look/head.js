@@ -12,6 +12,8 @@ import { bar, granularity, legend, segments } from "./parts.js";
 const LISTED = 8;
 /** Groups up to which a strip has a chip for each. */
 const STRIP = 400;
+/** Groups from which on the few first rows, which have little to choose from, would make all others dark. */
+const LONG = 64;
 
 /** A colour for each of 1024 steps: a pattern has a million cells. */
 function scale(colour, low, high) {
@@ -38,6 +40,7 @@ export function headPart(inside) {
     what, body, strips);
   let view = null;
   let map = null;
+  let most = 1;
 
   /** The head before or after, over the edges of layers. */
   async function beside(way) {
@@ -69,18 +72,21 @@ export function headPart(inside) {
     return Math.max(0, view.groups.findIndex((group) => group.start <= at && at < group.end));
   }
 
+  /** Where the scale ends: at the largest number of a short text; of a long one so that as many cells as it has rows are brighter. */
   function largest() {
     const n = view.groups.length;
-    let most = 1e-9;
+    const all = new Float32Array((n * (n + 1)) / 2);
+    let found = 0;
     for (let i = 0; i < n; i++) {
-      for (let j = inside.state.hide === "0" ? 1 : 0; j <= i; j++) most = Math.max(most, Math.abs(view.weights[i * n + j]));
+      for (let j = inside.state.hide === "0" ? 1 : 0; j <= i; j++) all[found++] = Math.abs(view.weights[i * n + j]);
     }
-    return most;
+    all.sort();
+    return Math.max(1e-9, all[all.length - (n > LONG ? n : 1)]);
   }
 
   function drawn() {
     const n = view.groups.length;
-    const most = largest();
+    most = largest();
     const score = cells() === "score";
     const print = score ? (x) => plus(x, 2) : (x) => fixed(x, 3);
     const at = chosen();
@@ -92,10 +98,10 @@ export function headPart(inside) {
     });
     const rows = () => view.groups.map((_, i) => [i, label(i), around(i, true).map(([j, x]) => `${label(j)} ${print(x)}`).join(" · ")]);
     clear(strips);
-    looks(most, print);
+    looks();
     return [
       map,
-      score ? legend(plus(-most, 2), plus(most, 2), signed, -1) : legend("0", fixed(most, 3)),
+      score ? legend(plus(-most, 2), plus(most, 2), signed, -1) : legend("0", `${n > LONG ? "≥ " : ""}${fixed(most, 3)}`),
       dataTable(t("look-looks-table"), [{ label: t("look-position"), numeric: true }, t("look-label"), t("look-looks-at")], rows),
     ];
   }
@@ -110,22 +116,23 @@ export function headPart(inside) {
     return found.sort((a, b) => b[1] - a[1]).slice(0, LISTED);
   }
 
-  function looks(most, print) {
+  function looks() {
     const group = chosen();
+    const print = cells() === "score" ? (x) => plus(x, 2) : (x) => fixed(x, 3);
     const side = (key, looking) => {
       const found = around(group, looking);
       const item = ([other, x]) => el("li", null,
         el("button", { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: view.groups[other].start }) }, label(other)),
         bar(Math.abs(x) / most), el("span", { class: "number" }, print(x)));
       return el("section", null, el("h3", null, t(key, { label: label(group) })),
-        view.groups.length <= STRIP && strip(group, looking, most),
+        view.groups.length <= STRIP && strip(group, looking),
         found.length ? el("ol", { class: "look-looked" }, found.map(item)) : el("p", { class: "faint" }, t("look-looks-none")));
     };
     clear(strips, side("look-looks", true), side("look-looked-by", false));
   }
 
   /** All groups in a row, each as bright as what is between it and `group`. */
-  function strip(group, looking, most) {
+  function strip(group, looking) {
     const chip = (_, other) => {
       const x = looking ? value(group, other) : value(other, group);
       const rgb = x === null ? null : cells() === "score" ? both(x / most) : magnitude(x / most);
@@ -150,7 +157,7 @@ export function headPart(inside) {
       if (["tokens", "head", "cells", "by"].some((name) => changed.has(name))) ask();
       else if (changed.has("hide") && view) clear(body, drawn());
       else if (changed.has("at") && view) {
-        looks(largest(), cells() === "score" ? (x) => plus(x, 2) : (x) => fixed(x, 3));
+        looks();
         if (map.row() !== chosen()) map.focusCell(chosen(), chosen());
       }
     },

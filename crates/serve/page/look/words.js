@@ -487,7 +487,7 @@ export const ko = {
   "look-flops-what": "토큰이 만나는 가중치 {n}개의 두 배에 어텐션을 더해요. 이 T에서 어텐션은 forward의 {share}예요. 곱하기와 더하기를 따로 세고, 어텐션은 앞쪽만 봐요.",
   "look-formula-other": "파라미터를 어떻게 더했는지는 아래 텐서 표에 있어요.",
   "look-fit": "{memory}에 들어가는 크기",
-  "look-fit-training": "학습: B = {b}이면 T = {longest}까지, T = {t}이면 B = {widest}까지 돼요.",
+  "look-fit-training": "학습: B = {b}일 때 T = {longest}까지, T = {t}일 때 B = {widest}까지 돼요.",
   "look-fit-generation": "생성: 한 번에 {b}개면 {longest}토큰까지, {t}토큰짜리라면 한 번에 {widest}개까지 돼요.",
   "look-fit-training-none": "학습은 안 들어가요. 적어도 {bytes}는 있어야 해요.",
   "look-fit-generation-none": "생성도 안 들어가요. 적어도 {bytes}는 있어야 해요.",
