@@ -127,7 +127,6 @@ function grid(inside, { heads }) {
     if (to !== undefined) {
       event.preventDefault();
       if (to !== false) move(to);
-      stage.setAttribute("aria-label", readout.textContent);
     } else if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       open();

@@ -93,7 +93,8 @@ export function headPart(inside) {
     map = heat({
       rows: n, columns: n, value, print, label: title.textContent, rowLabel: label, columnLabel: label, at: [at, at],
       colour: score ? (x) => both(x / most) : (x) => magnitude(x / most),
-      say: (i, j, x) => t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j }),
+      say: (i, j, x) => (x === null ? t(j > i ? "look-no-cell" : "look-hidden-cell", { row: label(i), column: label(j) })
+        : t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j })),
       pick: (i) => inside.set({ at: view.groups[i].start }),
     });
     const rows = () => view.groups.map((_, i) => [i, label(i), around(i, true).map(([j, x]) => `${label(j)} ${print(x)}`).join(" · ")]);

@@ -6,6 +6,8 @@ import { t } from "../lib/words.js";
 /** Pixels of a cell at most; and at least, where rows and columns have labels. */
 const LARGEST = 34;
 const LABELLED = 11;
+/** Rows that may be more than pixels. */
+const MANY = 300;
 /** Pixels of labels at most. */
 const LABEL = 92;
 const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
@@ -20,7 +22,7 @@ const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
  * @property {string} label of the whole
  * @property {(i: number) => string} rowLabel
  * @property {(j: number) => string} columnLabel
- * @property {(i: number, j: number, value: number) => string} say the cell in words
+ * @property {(i: number, j: number, value: number | null) => string} say the cell in words
  * @property {(i: number, j: number) => void} [pick] by Enter or a click
  * @property {number} [largest] pixels of a cell at most
  * @property {[number, number]} at the focused cell
@@ -39,6 +41,8 @@ export function heat(spec) {
   const cells = painted(spec);
   let [row, column] = spec.at;
   let geometry = null;
+  /** The cells as they are drawn: where there are more than pixels, fewer. */
+  let image = cells;
 
   function measure() {
     const width = stage.clientWidth;
@@ -51,6 +55,7 @@ export function heat(spec) {
     canvas.width = Math.ceil(geometry.width * ratio);
     canvas.height = Math.ceil(geometry.height * ratio);
     Object.assign(canvas.style, { width: `${geometry.width}px`, height: `${geometry.height}px` });
+    image = size * ratio >= 1 ? cells : fewer(cells, Math.floor(columns * size * ratio), Math.floor(rows * size * ratio));
     draw();
   }
 
@@ -62,7 +67,6 @@ export function heat(spec) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, geometry.width, geometry.height);
     context.imageSmoothingEnabled = false;
-    const image = size * ratio >= 1 ? cells : fewer(cells, Math.floor(columns * size * ratio), Math.floor(rows * size * ratio));
     context.drawImage(image, left, top, columns * size, rows * size);
     const colour = getComputedStyle(node).color;
     if (left) labels(context, geometry, spec, colour, [row, column]);
@@ -72,7 +76,7 @@ export function heat(spec) {
 
   function tell() {
     const value = spec.value(row, column);
-    readout.textContent = value === null ? t("look-no-cell", { row: spec.rowLabel(row), column: spec.columnLabel(column) }) : spec.say(row, column, value);
+    readout.textContent = spec.say(row, column, value);
   }
 
   function move(i, j) {
@@ -97,7 +101,6 @@ export function heat(spec) {
     if (to) {
       event.preventDefault();
       move(...to);
-      stage.setAttribute("aria-label", readout.textContent);
     } else if ((event.key === "Enter" || event.key === " ") && spec.pick) {
       event.preventDefault();
       spec.pick(row, column);
@@ -134,7 +137,7 @@ function painted({ rows, columns, value, colour }) {
     }
   }
   const canvas = new OffscreenCanvas(columns, rows);
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d", { willReadFrequently: rows > MANY }).putImageData(image, 0, 0);
   return canvas;
 }
 

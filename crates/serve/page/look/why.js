@@ -115,7 +115,7 @@ function heads(inside, why) {
   const removed = new Map(why.ablated.map((one) => [`${one.layer}.${one.head}`, one]));
   const most = Math.max(...why.heads.map((one) => Math.abs(one.added)), 1e-9);
   const source = ({ position, weight, added }) => el("button", { type: "button", class: "quiet look-source", title: t("look-why-source", { weight: fixed(weight), added: plus(added) }), onclick: () => inside.set({ at: position }) },
-    el("span", { class: "mono" }, why.tokens[position].label), el("span", { class: "faint" }, ` ${plus(added, 2)}`));
+    el("span", { class: "mono" }, why.tokens[position].label), el("span", { class: "faint" }, ` ${plus(added)}`));
   const row = (one) => {
     const name = `${one.layer}.${one.head}`;
     const without = removed.get(name);
