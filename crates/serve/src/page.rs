@@ -11,7 +11,8 @@ use hyper::{Response, StatusCode};
 use std::sync::LazyLock;
 
 /// What the page may load, and from where: itself alone. Nobody shows it in a frame, and no text becomes a script.
-const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 struct Asset {
@@ -134,7 +135,11 @@ mod tests {
         let mut files = BTreeSet::new();
         below(&folder, &folder, &mut files);
         let listed: Vec<String> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
-        assert_eq!(listed, files.into_iter().collect::<Vec<_>>(), "page.rs lists them in order");
+        assert_eq!(
+            listed,
+            files.into_iter().collect::<Vec<_>>(),
+            "page.rs lists them in order"
+        );
         let bytes: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(bytes <= MOST, "the page has {bytes} bytes: at most {MOST}");
         for asset in ASSETS {
@@ -189,7 +194,15 @@ mod tests {
             let file = std::str::from_utf8(asset.bytes).unwrap();
             // The name of a namespace is no address that anybody goes to.
             let file = file.replace("http://www.w3.org/2000/svg", "");
-            for never in ["http://", "https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            for never in [
+                "http://",
+                "https://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+            ] {
                 assert!(!file.contains(never), "{} has {never}", asset.path);
             }
         }

@@ -68,7 +68,10 @@ fn a_stream_is_the_whole_answer_in_parts() {
             "/v1/completions",
             json!({ "prompt": "Mina", "logprobs": 0, "stop": ["e", "th", "a"] }),
         ),
-        ("/v1/completions", json!({ "prompt": "안녕", "top_logprobs": 4, "n": 2 })),
+        (
+            "/v1/completions",
+            json!({ "prompt": "안녕", "top_logprobs": 4, "n": 2 }),
+        ),
         ("/v1/completions", json!({ "prompt": "", "n": 3 })),
         (
             "/v1/chat/completions",
