@@ -144,7 +144,9 @@ fn usage(error: foretoken_serve::Error) -> anyhow::Error {
 fn say(event: &Event, quiet: bool) {
     let faint = |text: String| say_error(&paint(&text, FAINT, stderr_color()));
     match event {
-        Event::Listening(address) => say_error(&format!("listening on http://{address}, which a browser opens as a page")),
+        Event::Listening(address) => say_error(&format!(
+            "listening on http://{address}, which a browser opens as a page"
+        )),
         Event::Loaded { model, took, bytes } => say_error(&format!(
             "serving {model}: opened in {:.1} s, weights of {}, up to {} for texts",
             took.as_secs_f64(),

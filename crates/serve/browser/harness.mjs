@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { after } from "node:test";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -131,6 +131,7 @@ export async function open(address, { width = 1280, scheme = "light", language =
   context.on("request", (request) => {
     if (new URL(request.url()).origin !== new URL(address).origin && !request.url().startsWith("blob:")) wrong(`elsewhere: ${request.url()}`);
   });
+  if (process.env.PAGE) await fromDisk(context, address, resolve(process.env.PAGE));
   await page.goto(`${address}/${at}`);
   const done = async () => {
     // Nothing is wider than the screen: a page that moves sideways hides what it says.
@@ -140,6 +141,18 @@ export async function open(address, { width = 1280, scheme = "light", language =
     assert(wide <= 0, `the page is ${wide} pixels wider than the screen of ${width}`);
   };
   return { page, done };
+}
+
+const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
+
+/** With PAGE=../page its files are those of the folder, under the server's own policy: no compile lies between a change and its test. */
+async function fromDisk(context, address, folder) {
+  const policy = (await fetch(address)).headers.get("content-security-policy");
+  await context.route((url) => url.origin === new URL(address).origin && /^\/($|page\/)/.test(url.pathname), (route) => {
+    const path = new URL(route.request().url()).pathname.replace(/^\/(page\/)?/, "") || "index.html";
+    const headers = { "Content-Security-Policy": policy, "Content-Type": `${TYPES[extname(path)]}; charset=utf-8` };
+    return existsSync(join(folder, path)) ? route.fulfill({ path: join(folder, path), headers }) : route.continue();
+  });
 }
 
 /**

@@ -16,13 +16,13 @@ test("language and colours are chosen, kept, and leave everything where it is", 
   assert.equal(await page.evaluate(() => document.documentElement.lang), "ko");
   assert(await page.getByLabel("언어").evaluate((node) => node === document.activeElement), "the focus stays on the choice");
   assert.equal(await page.locator("#prompt").inputValue(), "Mina");
-  await page.getByLabel("색").selectOption("dark");
+  await page.getByLabel("색", { exact: true }).selectOption("dark");
   const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await paper();
   await page.reload();
   await page.getByLabel("언어").waitFor();
   assert.equal(await paper(), dark);
-  await page.getByLabel("색").selectOption("light");
+  await page.getByLabel("색", { exact: true }).selectOption("light");
   assert.notEqual(await paper(), dark);
   await done();
 });

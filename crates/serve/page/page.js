@@ -136,7 +136,7 @@ function choice(id, label, current, options, choose) {
     draw().then(() => document.getElementById(id)?.focus());
   };
   const option = ([value, text]) => el("option", { value, selected: value === current }, text);
-  return el("label", { class: `choice ${id}` }, el("span", { class: "sr-only" }, label),
+  return el("span", { class: `choice ${id}` }, el("label", { class: "sr-only", for: id }, label),
     el("select", { id, onchange: chosen }, options.map(option)));
 }
 

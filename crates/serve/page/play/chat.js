@@ -83,7 +83,7 @@ export class Chat {
 
   async send() {
     const content = this.input.value.trim();
-    if (!content || this.busy) return;
+    if (!content || this.busy || this.writer.running) return;
     const before = snapshot();
     state.turns.push({ role: "user", content, text: null });
     set(this.input, { value: "" });
@@ -140,9 +140,10 @@ export class Chat {
   async go() {
     const turn = state.turns.at(-1);
     this.notes.clear();
-    await this.writer.stop();
+    const going = this.writer.ended.then(() => this.writer.go(turn.text));
+    this.buttons(true);
     try {
-      await this.writer.go(turn.text);
+      await going;
     } catch (error) {
       if (!this.left) this.notes.fail(error);
     }
@@ -236,8 +237,8 @@ export class Chat {
     status.show(turn.text, this.writer, isLast);
   }
 
-  buttons() {
-    const running = this.writer.running || this.busy;
+  buttons(running = this.busy || this.writer.running) {
+    set(this.log, { "aria-busy": running });
     const last = state.turns.at(-1);
     const had = document.activeElement;
     set(this.sendButton, { hidden: running });

@@ -37,7 +37,7 @@ export class Complete {
       onkeydown: (event) => {
         if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
         event.preventDefault();
-        if (!this.writer.running) this.write();
+        this.write();
       },
     });
     this.counted = el("span", { id: "prompt-count", class: "faint" });
@@ -104,11 +104,13 @@ export class Complete {
 
   /** Writes anew from the beginning. */
   async write() {
+    if (this.busy || this.writer.running) return;
     const prompt = (state.prompt = this.prompt.value);
     this.page.place.write({ text: prompt });
     closeChoices();
     this.notes.clear();
-    this.set(true);
+    this.busy = true;
+    this.set();
     try {
       const ids = await idsOf(this.model.id, { prompt });
       if (this.left) return;
@@ -116,8 +118,10 @@ export class Complete {
       state.text = { ids, prompt, pieces: [], finish: null };
     } catch (error) {
       this.notes.fail(error);
+      this.busy = false;
       return this.show();
     }
+    this.busy = false;
     await this.go(false);
   }
 
@@ -126,9 +130,10 @@ export class Complete {
     if (remembers) remember(state.past, copied(state.text));
     const { text } = state;
     this.notes.clear();
-    await this.writer.stop();
+    const going = this.writer.ended.then(() => this.writer.go(text));
+    this.set(true);
     try {
-      await this.writer.go(text);
+      await going;
     } catch (error) {
       if (!this.left) this.notes.fail(error);
     }
@@ -201,12 +206,13 @@ export class Complete {
     this.read.textContent = text?.prompt ?? "";
     this.chips.show(text?.pieces ?? [], state.shaded.complete);
     if (text) this.status.show(text, this.writer);
-    this.set(this.writer.running);
+    this.set();
   }
 
   /** Which buttons there are. The focus stays on what can be pressed. */
-  set(running) {
+  set(running = this.busy || this.writer.running) {
     const { text } = state;
+    set(this.sheet, { "aria-busy": running });
     const had = document.activeElement;
     set(this.writeButton, { hidden: running });
     set(this.stopButton, { hidden: !running });
