@@ -34,7 +34,9 @@ export function embedView(inside) {
     if (view.plane.length < 3) return el("p", { class: "faint" }, t("look-plane-few"));
     const [xs, ys] = [view.plane.map((point) => point.x), view.plane.map((point) => point.y)];
     const place = (x, all, from, to) => from + ((x - Math.min(...all)) / (Math.max(...all) - Math.min(...all) || 1)) * (to - from);
-    const [width, height] = [640, 380];
+    // A pixel is a pixel, so that labels keep their size.
+    const width = Math.max(280, body.clientWidth);
+    const height = Math.round(width * 0.6);
     const taken = [];
     const points = view.plane.map((point) => {
       const [x, y] = [place(point.x, xs, 30, width - 90), place(point.y, ys, height - 20, 20)];

@@ -10,6 +10,8 @@ const LABELLED = 11;
 const MANY = 300;
 /** Pixels of labels at most. */
 const LABEL = 92;
+/** Pixels around the cells, for the frame of a focused one. */
+const EDGE = 3;
 const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
 
 /**
@@ -47,10 +49,11 @@ export function heat(spec) {
   function measure() {
     const width = stage.clientWidth;
     if (width === 0) return;
-    const wanted = Math.min(spec.largest ?? LARGEST, Math.floor((width - LABEL) / columns));
-    const labels = wanted >= LABELLED ? LABEL : 0;
-    const size = labels ? wanted : Math.min(LARGEST, width / columns);
-    geometry = { size, left: labels, top: labels, width: labels + size * columns, height: labels + size * rows };
+    const wanted = Math.min(spec.largest ?? LARGEST, Math.floor((width - LABEL - EDGE) / columns));
+    const labelled = wanted >= LABELLED;
+    const size = labelled ? wanted : Math.min(LARGEST, (width - 2 * EDGE) / columns);
+    const left = labelled ? LABEL : EDGE;
+    geometry = { size, labelled, left, top: left, width: left + size * columns + EDGE, height: left + size * rows + EDGE };
     const ratio = devicePixelRatio || 1;
     canvas.width = Math.ceil(geometry.width * ratio);
     canvas.height = Math.ceil(geometry.height * ratio);
@@ -61,7 +64,7 @@ export function heat(spec) {
 
   function draw() {
     if (!geometry) return;
-    const { size, left, top } = geometry;
+    const { size, labelled, left, top } = geometry;
     const context = canvas.getContext("2d");
     const ratio = canvas.width / geometry.width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -69,7 +72,7 @@ export function heat(spec) {
     context.imageSmoothingEnabled = false;
     context.drawImage(image, left, top, columns * size, rows * size);
     const colour = getComputedStyle(node).color;
-    if (left) labels(context, geometry, spec, colour, [row, column]);
+    if (labelled) labels(context, geometry, spec, colour, [row, column]);
     focused(context, geometry, spec, colour, [row, column]);
     tell();
   }

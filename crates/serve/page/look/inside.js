@@ -8,6 +8,8 @@ import { t } from "../lib/words.js";
 const KEPT = 16;
 /** Milliseconds until a model that is being opened is asked again. */
 const AGAIN = 1000;
+/** Milliseconds before a question that gives up another one. */
+const BETWEEN = 90;
 
 /**
  * What all parts of the view share. `state` has what the address says, as texts.
@@ -91,27 +93,40 @@ export class Inside {
   async post(slot, path, fields) {
     const body = { model: this.page.model().id, ...fields };
     const key = path + JSON.stringify(body);
-    this.slots.get(slot)?.abort();
-    const controller = new AbortController();
-    this.slots.set(slot, controller);
-    const found = this.kept.get(key);
-    if (found) return found;
+    const before = this.slots.get(slot);
+    before?.controller.abort();
+    const own = { controller: new AbortController(), open: true };
+    this.slots.set(slot, own);
+    const { signal } = own.controller;
+    try {
+      const found = this.kept.get(key);
+      if (found) return found;
+      // Whoever holds a key down means the last of the questions.
+      if (before?.open) await pause(BETWEEN, signal);
+      const answer = await this.patient(path, body, signal);
+      this.kept.set(key, answer);
+      if (this.kept.size > KEPT) this.kept.delete(this.kept.keys().next().value);
+      return answer;
+    } finally {
+      own.open = false;
+    }
+  }
+
+  /** Asks until a model that is being opened is open. */
+  async patient(path, body, signal) {
     for (;;) {
       try {
-        const answer = await post(path, body, { signal: controller.signal });
-        this.kept.set(key, answer);
-        if (this.kept.size > KEPT) this.kept.delete(this.kept.keys().next().value);
-        return answer;
+        return await post(path, body, { signal });
       } catch (error) {
         if (error.status !== 503) throw error;
-        await pause(AGAIN, controller.signal);
+        await pause(AGAIN, signal);
       }
     }
   }
 
   /** Ends all requests. */
   leave() {
-    for (const controller of this.slots.values()) controller.abort();
+    for (const { controller } of this.slots.values()) controller.abort();
   }
 }
 

@@ -448,7 +448,7 @@ fn sizes_are_those_of_the_plans_that_allocate() {
         threads: 3,
         ..Default::default()
     };
-    let served = foretoken::open_model(model()).unwrap();
+    let served = foretoken::open_model(&model()).unwrap();
     let report = written(&sizes::report(&*served, 2, 8, &options).unwrap());
     let own = running.ok("/size", &json!({ "batch_size": 2, "seq_len": 8, "threads": 3 }));
     assert_eq!(own["name"], "tiny");
