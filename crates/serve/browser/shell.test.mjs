@@ -10,7 +10,7 @@ const server = await serve([`small=${model()}`, `other=${model()}`]);
 
 test("language and colours are chosen, kept, and leave everything where it is", async () => {
   const { page, done } = await open(server.address, { at: "#text=Mina" });
-  assert.equal(await page.title(), "Play · foretoken");
+  await page.waitForFunction(() => document.title === "Play · foretoken");
   await page.getByLabel("Language").selectOption("ko");
   await page.waitForFunction(() => document.title === "써 보기 · foretoken");
   assert.equal(await page.evaluate(() => document.documentElement.lang), "ko");
