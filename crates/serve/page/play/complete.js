@@ -41,7 +41,7 @@ export class Complete {
       },
     });
     this.counted = el("span", { id: "prompt-count", class: "faint" });
-    this.writeButton = el("button", { type: "button", class: "main", onclick: () => this.write() }, t("write"));
+    this.writeButton = el("button", { type: "button", class: "main", title: "Ctrl+Enter", onclick: () => this.write() }, t("write"));
     this.stopButton = el("button", { type: "button", class: "main", onclick: () => this.writer.stop() }, t("stop"));
     const example = (n) => el("button", { type: "button", class: "quiet", onclick: () => this.begin(t(`example-${n}`)) }, t(`example-${n}`));
     return el("section", { class: "panel stack" },
