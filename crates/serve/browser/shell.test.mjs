@@ -10,7 +10,7 @@ const server = await serve([`small=${model()}`, `other=${model()}`]);
 
 test("language and colours are chosen, kept, and leave everything where it is", async () => {
   const { page, done } = await open(server.address, { at: "#text=Mina" });
-  assert.equal(await page.title(), "Play · foretoken");
+  await page.waitForFunction(() => document.title === "Play · foretoken");
   await page.getByLabel("Language").selectOption("ko");
   await page.waitForFunction(() => document.title === "써 보기 · foretoken");
   assert.equal(await page.evaluate(() => document.documentElement.lang), "ko");
@@ -64,6 +64,26 @@ test("a key is asked for once, and a wrong one is told of", async () => {
   await page.reload();
   await page.locator("#prompt").waitFor();
   assert.equal(await dialog.count(), 0, "the tab remembers it");
+  await done();
+});
+
+test("a model that is being opened is waited for, and a server without one says so", async () => {
+  const { page, done } = await open(server.address, { language: "ko" });
+  await page.locator("#prompt").waitFor();
+  let asked = 0;
+  await page.route("**/v1/models", async (route) => {
+    asked += 1;
+    const { data } = await (await route.fetch()).json();
+    if (asked < 3) data[0].max_model_len = null;
+    await route.fulfill({ json: { object: "list", data: asked < 4 ? data : [] } });
+  });
+  await page.reload();
+  await page.getByText("small 모델을 여는 중이에요").waitFor();
+  await shot(page, "opening");
+  await page.locator("#prompt").waitFor();
+  assert.equal(asked, 3);
+  await page.reload();
+  await page.getByRole("heading", { name: "올라온 모델이 없어요" }).waitFor();
   await done();
 });
 

@@ -18,8 +18,8 @@ const VIEWS = [
 
 const AGAIN = 1000;
 
-/** @type {{id: string, context: number | null}[]} */
-let models = [];
+/** What is served; null until the server has said. @type {{id: string, context: number | null}[] | null} */
+let models = null;
 /** @type {{leave: () => void} | null} */
 let mounted = null;
 /** Counts what was to be mounted: what is late for its turn is not drawn. */
@@ -29,13 +29,20 @@ let timer = 0;
 /** What a view is told. */
 const page = {
   /** The models that are served: `{ id, context }`, the context null while one is being opened. */
-  models: () => models,
+  models: () => models ?? [],
   /** The chosen one; null where none is served. */
-  model: () => models.find((model) => model.id === place.read().model) ?? models[0] ?? null,
+  model: () => models?.find((model) => model.id === place.read().model) ?? models?.[0] ?? null,
   /** Says something to whoever listens to the page. */
   announce,
   /** The selection in the address: `read()` and `write(changes)`. */
   place,
+  /** Whether there is a view of this name. */
+  has: (name) => VIEWS.some((view) => view.name === name),
+  /** Goes where these changes of the address lead, as `{ view: "look", text: "…" }`; Back comes here again. */
+  go: (changes) => {
+    place.write(changes, { push: true });
+    draw();
+  },
 };
 
 function announce(text) {
@@ -49,17 +56,24 @@ function view() {
   return VIEWS.find((view) => view.name === place.read().view) ?? VIEWS[0];
 }
 
+/** The head of the page, which needs nothing of the server. */
+function head() {
+  const { name } = view();
+  document.documentElement.lang = language();
+  document.title = `${t(name)} · foretoken`;
+  document.getElementById("skip").textContent = t("skip");
+  clear(document.getElementById("top"), top(name));
+}
+
 /** Draws all of it anew: after a change of language, colours, model, view or address. */
 async function draw() {
   const mine = ++turn;
   clearTimeout(timer);
   mounted?.leave();
   mounted = null;
+  head();
+  if (models === null) return;
   const { name, model: needsModel } = view();
-  document.documentElement.lang = language();
-  document.title = `${t(name)} · foretoken`;
-  document.getElementById("skip").textContent = t("skip");
-  clear(document.getElementById("top"), top(name));
   const main = document.getElementById("main");
   main.className = `view-${name}`;
   if (needsModel && !page.model()) return clear(main, notice(t("nothing-served"), t("nothing-served-more")));
@@ -117,8 +131,7 @@ function top(current) {
   const go = (name) => (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    place.write({ view: name }, { push: true });
-    draw();
+    page.go({ view: name });
   };
   const link = ({ name }) =>
     el("a", { href: `#view=${name}`, "aria-current": name === current ? "page" : null, onclick: go(name) }, t(name));
@@ -141,8 +154,8 @@ function choice(id, label, current, options, choose) {
 }
 
 function modelChoice() {
-  const none = [["", t("no-model")]];
-  const options = models.length ? models.map(({ id }) => [id, id]) : none;
+  const none = [["", models === null ? "…" : t("no-model")]];
+  const options = models?.length ? models.map(({ id }) => [id, id]) : none;
   return choice("choose-model", t("model"), page.model()?.id ?? "", options, (model) => place.write({ model }, { push: true }));
 }
 
@@ -173,4 +186,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
 });
+head();
 start(true);

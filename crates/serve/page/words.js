@@ -56,6 +56,6 @@ export const ko = {
   "key-title": "이 서버는 키가 있어야 해요",
   "key-more": "서버를 켤 때 --api-key-file로 준 파일에 한 줄에 하나씩 적혀 있어요. 이 탭을 닫으면 브라우저는 키를 잊어요.",
   "key": "API 키",
-  "key-send": "쓰기",
+  "key-send": "확인",
   "key-cancel": "나중에",
 };

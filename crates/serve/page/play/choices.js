@@ -19,8 +19,9 @@ export function closeChoices() {
  * @param {HTMLElement} chip
  * @param {import("./state.js").Piece[]} pieces those of the chip
  * @param {(part: number, candidate: import("./state.js").Candidate) => void} onPick
+ * @param {(() => void) | null} [onLook] looks at the model before this place
  */
-export function openChoices(into, chip, pieces, onPick) {
+export function openChoices(into, chip, pieces, onPick, onLook = null) {
   closeChoices();
   const list = el("div", { class: "candidates" });
   const parts = el("div", { class: "segments", role: "group", "aria-label": t("parts") });
@@ -42,6 +43,7 @@ export function openChoices(into, chip, pieces, onPick) {
     pieces.length > 1 && parts,
     list,
     el("p", { class: "faint" }, t("choices-more")),
+    onLook && el("button", { type: "button", class: "quiet", onclick: onLook }, t("look-here")),
   );
   const close = (back) => {
     closeOpen = null;
@@ -66,7 +68,9 @@ export function openChoices(into, chip, pieces, onPick) {
   position(box, chip, into);
   document.addEventListener("pointerdown", outside, true);
   closeOpen = () => close(false);
-  list.querySelector('[aria-current="true"]').focus({ preventScroll: true });
+  const current = list.querySelector('[aria-current="true"]');
+  current.focus({ preventScroll: true });
+  current.scrollIntoView({ block: "nearest" });
   box.scrollIntoView({ block: "nearest" });
 }
 

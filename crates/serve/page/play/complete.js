@@ -41,7 +41,7 @@ export class Complete {
       },
     });
     this.counted = el("span", { id: "prompt-count", class: "faint" });
-    this.writeButton = el("button", { type: "button", class: "main", onclick: () => this.write() }, t("write"));
+    this.writeButton = el("button", { type: "button", class: "main", title: "Ctrl+Enter", onclick: () => this.write() }, t("write"));
     this.stopButton = el("button", { type: "button", class: "main", onclick: () => this.writer.stop() }, t("stop"));
     const example = (n) => el("button", { type: "button", class: "quiet", onclick: () => this.begin(t(`example-${n}`)) }, t(`example-${n}`));
     return el("section", { class: "panel stack" },
@@ -144,7 +144,11 @@ export class Complete {
 
   open(start, end, chip) {
     this.writer.stop();
-    openChoices(this.sheet, chip, state.text.pieces.slice(start, end), (part, candidate) => this.pick(start + part, candidate));
+    const { text } = state;
+    const before = { ...text, pieces: text.pieces.slice(0, start) };
+    const look = () => this.page.go({ view: "look", text: text.prompt + written(before) });
+    const pickPart = (part, candidate) => this.pick(start + part, candidate);
+    openChoices(this.sheet, chip, text.pieces.slice(start, end), pickPart, this.page.has("look") ? look : null);
   }
 
   async pick(index, candidate) {

@@ -6,6 +6,9 @@ import { state } from "./state.js";
 /** The likeliest tokens that are asked for at each place. */
 const TOP = 12;
 
+/** Milliseconds of writing that say how fast it is: what comes in one piece was not written in no time. */
+const MEASURED = 100;
+
 /** The end tokens of a model; asked once. @type {Map<string, number[]>} */
 const ends = new Map();
 
@@ -55,10 +58,10 @@ export class Writer {
     this.last = 0;
   }
 
-  /** Tokens a second since the first of them; null before there are two. */
+  /** Tokens a second since the first of them; null where too little time went by to say. */
   speed() {
-    const seconds = (this.last - this.first) / 1000;
-    return this.count > 1 && seconds > 0 ? (this.count - 1) / seconds : null;
+    const took = this.last - this.first;
+    return took >= MEASURED ? ((this.count - 1) * 1000) / took : null;
   }
 
   /** Tokens for which the context has room behind a text. */
