@@ -10,7 +10,12 @@ import { fixed } from "./numbers.js";
 import { about, legend } from "./parts.js";
 
 /** What heads are known to do, and the letter that a head carries where it does so much of it. */
-const BADGES = [["previous", "P"], ["induction", "I"], ["duplicate", "D"], ["first", "F"]];
+const BADGES = [
+  ["previous", "P"],
+  ["induction", "I"],
+  ["duplicate", "D"],
+  ["first", "F"],
+];
 const MUCH = 0.4;
 const EDGE = 26;
 const GAP = 4;
@@ -23,7 +28,11 @@ export function attentionView(inside) {
   function ask() {
     const body = el("div", { class: "stack" });
     clear(node, about(t("look-attention-about"), t("look-attention-more")), body);
-    return draw(body, () => inside.ask("view", "attn"), (answer) => [grid(inside, answer), badges(inside, answer)]);
+    return draw(
+      body,
+      () => inside.ask("view", "attn"),
+      (answer) => [grid(inside, answer), badges(inside, answer)],
+    );
   }
 
   return {
@@ -58,7 +67,17 @@ function grid(inside, { heads }) {
   const canvas = el("canvas");
   const readout = el("output", { class: "look-readout" });
   const label = t("look-grid", { layers, heads: h });
-  const stage = el("div", { class: "look-stage", tabindex: 0, role: "application", "aria-roledescription": t("look-heat"), "aria-label": `${label} ${t("look-grid-keys")}` }, canvas);
+  const stage = el(
+    "div",
+    {
+      class: "look-stage",
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": t("look-heat"),
+      "aria-label": `${label} ${t("look-grid-keys")}`,
+    },
+    canvas,
+  );
   const node = el("div", { class: "look-grid look-heat" }, stage, readout, legend("0", "1"));
   let at = Math.min(heads.length - 1, inside.number("layer", 0) * h);
   let tile = 0;
@@ -121,8 +140,12 @@ function grid(inside, { heads }) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const [l, j] = [Math.floor(at / h), at % h];
     const to = {
-      ArrowLeft: j > 0 && at - 1, ArrowRight: j < h - 1 && at + 1, ArrowUp: l > 0 && at - h, ArrowDown: l < layers - 1 && at + h,
-      Home: l * h, End: l * h + h - 1,
+      ArrowLeft: j > 0 && at - 1,
+      ArrowRight: j < h - 1 && at + 1,
+      ArrowUp: l > 0 && at - h,
+      ArrowDown: l < layers - 1 && at + h,
+      Home: l * h,
+      End: l * h + h - 1,
     }[event.key];
     if (to !== undefined) {
       event.preventDefault();
@@ -166,7 +189,9 @@ function painted(heads, side, h, layers) {
 
 /** Letters stand in the corner that no query looks at. */
 function letters(context, { badges }, right, top, ink) {
-  const does = BADGES.filter(([name]) => badges[name] >= MUCH).map(([, letter]) => letter).join("");
+  const does = BADGES.filter(([name]) => badges[name] >= MUCH)
+    .map(([, letter]) => letter)
+    .join("");
   if (!does) return;
   context.save();
   context.textAlign = "right";
@@ -187,12 +212,25 @@ function said(one) {
 /** Who does most of each, to click on; and all numbers. */
 function badges(inside, { heads }) {
   const lists = BADGES.map(([name, letter]) => {
-    const found = heads.filter((one) => one.badges[name] !== null).sort((a, b) => b.badges[name] - a.badges[name]).slice(0, 4);
-    const button = (one) => el("button", { type: "button", class: "look-head", onclick: () => inside.set({ head: named(one), layer: one.layer, step: 2 * one.layer + 1 }) },
-      el("span", { class: "mono" }, named(one)), " ", el("span", { class: "faint" }, fixed(one.badges[name])));
-    return el("div", null, el("h3", null, el("span", { class: "look-letter" }, letter), ` ${t(`look-badge-${name}`)}`),
+    const found = heads
+      .filter((one) => one.badges[name] !== null)
+      .sort((a, b) => b.badges[name] - a.badges[name])
+      .slice(0, 4);
+    const button = (one) =>
+      el(
+        "button",
+        { type: "button", class: "look-head", onclick: () => inside.set({ head: named(one), layer: one.layer, step: 2 * one.layer + 1 }) },
+        el("span", { class: "mono" }, named(one)),
+        " ",
+        el("span", { class: "faint" }, fixed(one.badges[name])),
+      );
+    return el(
+      "div",
+      null,
+      el("h3", null, el("span", { class: "look-letter" }, letter), ` ${t(`look-badge-${name}`)}`),
       el("p", { class: "faint" }, t(`look-badge-${name}-what`)),
-      el("div", { class: "row" }, found.length ? found.map(button) : el("span", { class: "faint" }, t("look-badge-none"))));
+      el("div", { class: "row" }, found.length ? found.map(button) : el("span", { class: "faint" }, t("look-badge-none"))),
+    );
   });
   const columns = [t("look-head"), ...BADGES.map(([name]) => ({ label: t(`look-badge-${name}`), numeric: true }))];
   return [

@@ -26,12 +26,37 @@ export function card(inside) {
   function list(n) {
     count = n;
     const rows = Array.from({ length: n }, (_, i) => n - 1 - i).map((layer) =>
-      el("li", null, el("span", { class: "faint number" }, layer),
-        button(2 * layer + 2, t("look-mlp"), "neurons"), button(2 * layer + 1, t("look-attention-short"), "attention")));
-    clear(layers, el("h2", null, t("look-layers")), el("ol", { class: "look-layer-list" },
-      el("li", null, el("button", { type: "button", class: "look-wide", onclick: () => inside.set({ lens: "next", step: 2 * n }) }, t("look-output"))),
-      rows,
-      el("li", null, el("button", { type: "button", class: "look-wide", "data-step": 0, "aria-pressed": false, onclick: () => choose(0, "embed") }, t("look-step-embedding")))));
+      el(
+        "li",
+        null,
+        el("span", { class: "faint number" }, layer),
+        button(2 * layer + 2, t("look-mlp"), "neurons"),
+        button(2 * layer + 1, t("look-attention-short"), "attention"),
+      ),
+    );
+    clear(
+      layers,
+      el("h2", null, t("look-layers")),
+      el(
+        "ol",
+        { class: "look-layer-list" },
+        el(
+          "li",
+          null,
+          el("button", { type: "button", class: "look-wide", onclick: () => inside.set({ lens: "next", step: 2 * n }) }, t("look-output")),
+        ),
+        rows,
+        el(
+          "li",
+          null,
+          el(
+            "button",
+            { type: "button", class: "look-wide", "data-step": 0, "aria-pressed": false, onclick: () => choose(0, "embed") },
+            t("look-step-embedding"),
+          ),
+        ),
+      ),
+    );
     mark();
   }
 
@@ -41,21 +66,29 @@ export function card(inside) {
     }
   }
 
-  draw(sizes, () => inside.post("card", "/size", {}), (size) => {
-    const letter = Object.fromEntries(size.letters.map(({ letter, value }) => [letter, value]));
-    list(letter.L);
-    const facts = [
-      [t("look-parameters"), big(size.parameters.count)],
-      ...["L", "h", "d", "V"].map((name) => [t(`look-letter-${name}`), number(letter[name])]),
-      [t("look-context"), number(letter.n_positions)],
-      [t("look-cache-a-token"), bytes(size.generation.cache_a_token)],
-    ];
-    return [
-      el("h2", null, inside.page.model().id),
-      el("p", { class: "faint" }, t("look-kind", { kind: size.model_type })),
-      el("dl", { class: "look-facts" }, facts.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value)])),
-    ];
-  });
+  draw(
+    sizes,
+    () => inside.post("card", "/size", {}),
+    (size) => {
+      const letter = Object.fromEntries(size.letters.map(({ letter, value }) => [letter, value]));
+      list(letter.L);
+      const facts = [
+        [t("look-parameters"), big(size.parameters.count)],
+        ...["L", "h", "d", "V"].map((name) => [t(`look-letter-${name}`), number(letter[name])]),
+        [t("look-context"), number(letter.n_positions)],
+        [t("look-cache-a-token"), bytes(size.generation.cache_a_token)],
+      ];
+      return [
+        el("h2", null, inside.page.model().id),
+        el("p", { class: "faint" }, t("look-kind", { kind: size.model_type })),
+        el(
+          "dl",
+          { class: "look-facts" },
+          facts.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value)]),
+        ),
+      ];
+    },
+  );
 
   return inside.add({
     node,

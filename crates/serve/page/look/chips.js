@@ -26,7 +26,13 @@ export function shared(pieces) {
 
 /** The part with the chips. */
 export function chips(inside) {
-  const list = el("div", { class: "chips look-chips", role: "listbox", tabindex: 0, "aria-label": t("look-chips"), "aria-describedby": "look-chips-keys" });
+  const list = el("div", {
+    class: "chips look-chips",
+    role: "listbox",
+    tabindex: 0,
+    "aria-label": t("look-chips"),
+    "aria-describedby": "look-chips-keys",
+  });
   const summary = el("p", { class: "faint look-summary" });
   const keys = el("p", { class: "sr-only", id: "look-chips-keys" }, t("look-chips-keys"));
   const node = el("div", { class: "look-chips-box" }, list, keys, summary);
@@ -37,10 +43,19 @@ export function chips(inside) {
     const rgb = cividis(bits / MOST_BITS);
     const of = inside.tokens.tokens[i];
     const said = t("look-chip-said", { label: of.label, bits: fixed(bits, 1) });
-    const chip = el("span", {
-      class: label ? "chip" : "chip look-part", role: "option", id: `look-chip-${i}`, "aria-label": said, "aria-selected": false,
-      title: `${i} · ${said} · #${of.id}`, style: { "--ground": css(rgb), "--chip-ink": ink(rgb) },
-    }, text);
+    const chip = el(
+      "span",
+      {
+        class: label ? "chip" : "chip look-part",
+        role: "option",
+        id: `look-chip-${i}`,
+        "aria-label": said,
+        "aria-selected": false,
+        title: `${i} · ${said} · #${of.id}`,
+        style: { "--ground": css(rgb), "--chip-ink": ink(rgb) },
+      },
+      text,
+    );
     options[i] = chip;
     return chip;
   }
@@ -49,16 +64,28 @@ export function chips(inside) {
     options = [];
     const { tokens } = inside.tokens;
     const children = shared(tokens).map(({ start, end, label }) => {
-      const chip = end - start === 1
-        ? option(start, true, label)
-        : el("span", { class: "look-shared", role: "group", "aria-label": label }, el("span", { "aria-hidden": true }, label),
-          el("span", { class: "look-shared-parts" }, Array.from({ length: end - start }, (_, k) => option(start + k, false, k + 1))));
+      const chip =
+        end - start === 1
+          ? option(start, true, label)
+          : el(
+              "span",
+              { class: "look-shared", role: "group", "aria-label": label },
+              el("span", { "aria-hidden": true }, label),
+              el(
+                "span",
+                { class: "look-shared-parts" },
+                Array.from({ length: end - start }, (_, k) => option(start + k, false, k + 1)),
+              ),
+            );
       return label.endsWith("⏎") ? [chip, el("br")] : chip;
     });
     clear(list, children);
     const { bits_per_byte: perByte, characters_per_token: perToken } = inside.tokens;
-    clear(summary, el("span", null, t("look-summary", { n: number(tokens.length), perByte: fixed(perByte), perToken: fixed(perToken) })),
-      legend(t("look-surprise-low"), t("look-surprise-high", { bits: MOST_BITS })));
+    clear(
+      summary,
+      el("span", null, t("look-summary", { n: number(tokens.length), perByte: fixed(perByte), perToken: fixed(perToken) })),
+      legend(t("look-surprise-low"), t("look-surprise-high", { bits: MOST_BITS })),
+    );
     select();
   }
 
@@ -95,8 +122,12 @@ export function chips(inside) {
     if (!inside.tokens || event.ctrlKey || event.metaKey || event.altKey) return;
     const [at, last] = [inside.at(), options.length - 1];
     const to = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last,
-      ArrowUp: line(at, -1), ArrowDown: line(at, 1),
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      Home: 0,
+      End: last,
+      ArrowUp: line(at, -1),
+      ArrowDown: line(at, 1),
     }[event.key];
     if (to === undefined) return;
     event.preventDefault();

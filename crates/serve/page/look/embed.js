@@ -20,12 +20,19 @@ export function embedView(inside) {
     const id = inside.tokens.tokens[inside.at()].id;
     const own = view.neighbours.find((one) => one.id === id);
     if (!own) return clear(near);
-    const item = ([neighbour, label]) => el("li", null, el("span", { class: "mono" }, label), el("span", { class: "number" }, fixed(neighbour.cosine)), bar(neighbour.cosine));
-    clear(near,
+    const item = ([neighbour, label]) =>
+      el("li", null, el("span", { class: "mono" }, label), el("span", { class: "number" }, fixed(neighbour.cosine)), bar(neighbour.cosine));
+    clear(
+      near,
       el("h3", null, t("look-near", { label: own.label })),
       el("ol", { class: "look-tops" }, own.nearest.map(item)),
-      dataTable(t("look-near-table"), [t("look-label"), t("look-nearest")],
-        () => view.neighbours.map((one) => [one.label, one.nearest.map(([neighbour, label]) => `${label} ${fixed(neighbour.cosine)}`).join(" · ")])));
+      dataTable(t("look-near-table"), [t("look-label"), t("look-nearest")], () =>
+        view.neighbours.map((one) => [
+          one.label,
+          one.nearest.map(([neighbour, label]) => `${label} ${fixed(neighbour.cosine)}`).join(" · "),
+        ]),
+      ),
+    );
     for (const point of body.querySelectorAll(".look-point")) point.classList.toggle("look-here", point.dataset.id === String(id));
   }
 
@@ -43,12 +50,19 @@ export function embedView(inside) {
       // A label that would lie on another one is left to the table and to the title.
       const free = !taken.some(([a, b]) => Math.abs(a - x) < 46 && Math.abs(b - y) < 13);
       if (free) taken.push([x, y]);
-      return el("svg:g", { class: "look-point", "data-id": point.id }, el("svg:title", null, point.label), el("svg:circle", { cx: x, cy: y, r: 4 }),
-        free && el("svg:text", { x: x + 7, y: y + 4 }, [...point.label].slice(0, 12).join("")));
+      return el(
+        "svg:g",
+        { class: "look-point", "data-id": point.id },
+        el("svg:title", null, point.label),
+        el("svg:circle", { cx: x, cy: y, r: 4 }),
+        free && el("svg:text", { x: x + 7, y: y + 4 }, [...point.label].slice(0, 12).join("")),
+      );
     });
     return [
       el("svg:svg", { class: "look-plane", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("look-plane") }, points),
-      dataTable(t("look-plane"), [t("look-label"), { label: "x", numeric: true }, { label: "y", numeric: true }], () => view.plane.map((point) => [point.label, fixed(point.x, 3), fixed(point.y, 3)])),
+      dataTable(t("look-plane"), [t("look-label"), { label: "x", numeric: true }, { label: "y", numeric: true }], () =>
+        view.plane.map((point) => [point.label, fixed(point.x, 3), fixed(point.y, 3)]),
+      ),
     ];
   }
 
@@ -59,21 +73,40 @@ export function embedView(inside) {
     return [
       el("p", { class: "faint" }, t("look-positions-what")),
       heat({
-        rows: n, columns: n, value, colour: signed, print: (x) => plus(x, 2), label: t("look-positions"), at: [0, 0], largest: 14,
-        rowLabel: (i) => String(view.positions[i]), columnLabel: (j) => String(view.positions[j]),
+        rows: n,
+        columns: n,
+        value,
+        colour: signed,
+        print: (x) => plus(x, 2),
+        label: t("look-positions"),
+        at: [0, 0],
+        largest: 14,
+        rowLabel: (i) => String(view.positions[i]),
+        columnLabel: (j) => String(view.positions[j]),
         say: (i, j, x) => t("look-positions-said", { a: view.positions[i], b: view.positions[j], value: plus(x, 3) }),
       }),
       legend("−1", "+1", signed, -1),
-      dataTable(t("look-positions"), ["", ...view.positions.map((position) => ({ label: String(position), numeric: true }))],
-        () => view.positions.map((position, i) => [position, ...view.positions.map((_, j) => fixed(value(i, j)))])),
+      dataTable(t("look-positions"), ["", ...view.positions.map((position) => ({ label: String(position), numeric: true }))], () =>
+        view.positions.map((position, i) => [position, ...view.positions.map((_, j) => fixed(value(i, j)))]),
+      ),
     ];
   }
 
   function ask() {
-    draw(body, () => inside.ask("view", "embed", { nearest: 8 }), (answer) => {
-      view = answer;
-      return [el("h3", null, t("look-plane")), el("p", { class: "faint" }, t("look-plane-what", { shown: percent(view.shown) })), plane(), el("h3", null, t("look-positions")), positions()];
-    }).then(() => view && neighbours());
+    draw(
+      body,
+      () => inside.ask("view", "embed", { nearest: 8 }),
+      (answer) => {
+        view = answer;
+        return [
+          el("h3", null, t("look-plane")),
+          el("p", { class: "faint" }, t("look-plane-what", { shown: percent(view.shown) })),
+          plane(),
+          el("h3", null, t("look-positions")),
+          positions(),
+        ];
+      },
+    ).then(() => view && neighbours());
   }
 
   return {

@@ -28,16 +28,44 @@ export function headPart(inside) {
   const body = el("div", { class: "stack" });
   const strips = el("div", { class: "look-strips stack" });
   const title = el("h2");
-  const steps = el("span", { class: "row" }, [[-1, "←"], [1, "→"]].map(([way, arrow]) =>
-    el("button", { type: "button", "aria-label": t(way < 0 ? "look-head-before" : "look-head-after"), onclick: () => beside(way) }, arrow)));
+  const steps = el(
+    "span",
+    { class: "row" },
+    [
+      [-1, "←"],
+      [1, "→"],
+    ].map(([way, arrow]) =>
+      el(
+        "button",
+        { type: "button", "aria-label": t(way < 0 ? "look-head-before" : "look-head-after"), onclick: () => beside(way) },
+        arrow,
+      ),
+    ),
+  );
   const back = el("button", { type: "button", onclick: () => inside.set({ head: null }) }, `↩ ${t("look-all-heads")}`);
   const modes = ["weight", "value", "score"].map((mode) => [mode, t(`look-cells-${mode}`)]);
   const mode = segments(t("look-cells"), modes, cells(), (chosen) => inside.set({ cells: chosen === "weight" ? null : chosen }));
-  const hide = el("input", { type: "checkbox", checked: inside.state.hide === "0", onchange: (event) => inside.set({ hide: event.target.checked ? 0 : null }) });
+  const hide = el("input", {
+    type: "checkbox",
+    checked: inside.state.hide === "0",
+    onchange: (event) => inside.set({ hide: event.target.checked ? 0 : null }),
+  });
   const what = el("p", { class: "faint" });
-  const node = el("div", { class: "stack" },
-    el("div", { class: "row" }, back, title, steps), el("div", { class: "row look-controls" }, mode, granularity(inside), el("label", { class: "look-check" }, hide, el("span", null, t("look-hide-first")))),
-    what, body, strips);
+  const node = el(
+    "div",
+    { class: "stack" },
+    el("div", { class: "row" }, back, title, steps),
+    el(
+      "div",
+      { class: "row look-controls" },
+      mode,
+      granularity(inside),
+      el("label", { class: "look-check" }, hide, el("span", null, t("look-hide-first"))),
+    ),
+    what,
+    body,
+    strips,
+  );
   let view = null;
   let map = null;
   let most = 1;
@@ -69,7 +97,10 @@ export function headPart(inside) {
 
   function chosen() {
     const at = inside.at();
-    return Math.max(0, view.groups.findIndex((group) => group.start <= at && at < group.end));
+    return Math.max(
+      0,
+      view.groups.findIndex((group) => group.start <= at && at < group.end),
+    );
   }
 
   /** Where the scale ends: at the largest number of a short text; of a long one so that as many cells as it has rows are brighter. */
@@ -91,13 +122,29 @@ export function headPart(inside) {
     const print = score ? (x) => plus(x, 2) : (x) => fixed(x, 3);
     const at = chosen();
     map = heat({
-      rows: n, columns: n, value, print, label: title.textContent, rowLabel: label, columnLabel: label, at: [at, at],
+      rows: n,
+      columns: n,
+      value,
+      print,
+      label: title.textContent,
+      rowLabel: label,
+      columnLabel: label,
+      at: [at, at],
       colour: score ? (x) => both(x / most) : (x) => magnitude(x / most),
-      say: (i, j, x) => (x === null ? t(j > i ? "look-no-cell" : "look-hidden-cell", { row: label(i), column: label(j) })
-        : t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j })),
+      say: (i, j, x) =>
+        x === null
+          ? t(j > i ? "look-no-cell" : "look-hidden-cell", { row: label(i), column: label(j) })
+          : t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j }),
       pick: (i) => inside.set({ at: view.groups[i].start }),
     });
-    const rows = () => view.groups.map((_, i) => [i, label(i), around(i, true).map(([j, x]) => `${label(j)} ${print(x)}`).join(" · ")]);
+    const rows = () =>
+      view.groups.map((_, i) => [
+        i,
+        label(i),
+        around(i, true)
+          .map(([j, x]) => `${label(j)} ${print(x)}`)
+          .join(" · "),
+      ]);
     clear(strips);
     looks();
     return [
@@ -122,12 +169,25 @@ export function headPart(inside) {
     const print = cells() === "score" ? (x) => plus(x, 2) : (x) => fixed(x, 3);
     const side = (key, looking) => {
       const found = around(group, looking);
-      const item = ([other, x]) => el("li", null,
-        el("button", { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: view.groups[other].start }) }, label(other)),
-        bar(Math.abs(x) / most), el("span", { class: "number" }, print(x)));
-      return el("section", null, el("h3", null, t(key, { label: label(group) })),
+      const item = ([other, x]) =>
+        el(
+          "li",
+          null,
+          el(
+            "button",
+            { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: view.groups[other].start }) },
+            label(other),
+          ),
+          bar(Math.abs(x) / most),
+          el("span", { class: "number" }, print(x)),
+        );
+      return el(
+        "section",
+        null,
+        el("h3", null, t(key, { label: label(group) })),
         view.groups.length <= STRIP && strip(group, looking),
-        found.length ? el("ol", { class: "look-looked" }, found.map(item)) : el("p", { class: "faint" }, t("look-looks-none")));
+        found.length ? el("ol", { class: "look-looked" }, found.map(item)) : el("p", { class: "faint" }, t("look-looks-none")),
+      );
     };
     clear(strips, side("look-looks", true), side("look-looked-by", false));
   }
@@ -137,7 +197,11 @@ export function headPart(inside) {
     const chip = (_, other) => {
       const x = looking ? value(group, other) : value(other, group);
       const rgb = x === null ? null : cells() === "score" ? both(x / most) : magnitude(x / most);
-      return el("span", { class: other === group ? "look-strip-own" : null, style: rgb && { background: css(rgb), color: ink(rgb) } }, label(other));
+      return el(
+        "span",
+        { class: other === group ? "look-strip-own" : null, style: rgb && { background: css(rgb), color: ink(rgb) } },
+        label(other),
+      );
     };
     return el("div", { class: "look-strip mono", "aria-hidden": true }, view.groups.map(chip));
   }
@@ -146,10 +210,14 @@ export function headPart(inside) {
     const [layer, head] = (inside.state.head ?? "").split(".").map(Number);
     title.textContent = t("look-head-named", { head: inside.state.head });
     what.textContent = t(`look-cells-${cells()}-what`);
-    draw(body, () => inside.ask("view", "attn", { head: [layer, head], cells: cells(), by: inside.state.by ?? "token" }), (answer) => {
-      view = answer;
-      return drawn();
-    });
+    draw(
+      body,
+      () => inside.ask("view", "attn", { head: [layer, head], cells: cells(), by: inside.state.by ?? "token" }),
+      (answer) => {
+        view = answer;
+        return drawn();
+      },
+    );
   }
 
   return {

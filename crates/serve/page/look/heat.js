@@ -38,7 +38,17 @@ export function heat(spec) {
   const { rows, columns } = spec;
   const canvas = el("canvas");
   const readout = el("output", { class: "look-readout mono" });
-  const stage = el("div", { class: "look-stage", tabindex: 0, role: "application", "aria-roledescription": t("look-heat"), "aria-label": `${spec.label}. ${t("look-heat-keys")}` }, canvas);
+  const stage = el(
+    "div",
+    {
+      class: "look-stage",
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": t("look-heat"),
+      "aria-label": `${spec.label}. ${t("look-heat-keys")}`,
+    },
+    canvas,
+  );
   const node = el("div", { class: "look-heat" }, stage, readout);
   const cells = painted(spec);
   let [row, column] = spec.at;
@@ -98,8 +108,14 @@ export function heat(spec) {
   stage.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const to = {
-      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
-      Home: [row, 0], End: [row, columns - 1], PageUp: [row - 10, column], PageDown: [row + 10, column],
+      ArrowUp: [row - 1, column],
+      ArrowDown: [row + 1, column],
+      ArrowLeft: [row, column - 1],
+      ArrowRight: [row, column + 1],
+      Home: [row, 0],
+      End: [row, columns - 1],
+      PageUp: [row - 10, column],
+      PageDown: [row + 10, column],
     }[event.key];
     if (to) {
       event.preventDefault();

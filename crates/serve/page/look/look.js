@@ -82,13 +82,24 @@ export function mount(main, page) {
     },
   });
   const example = (key) => el("button", { type: "button", onclick: () => inside.set({ text: t(key), at: null }) }, t(`${key}-name`));
-  clear(main,
+  clear(
+    main,
     el("h1", { class: "sr-only" }, t("look")),
-    el("section", { class: "panel stack look-top", "aria-label": t("look-text") },
-      el("div", { class: "row look-text-head" }, el("label", { for: "look-text" }, t("look-text")),
-        el("span", { class: "row look-examples" }, ["look-example", "look-example-twice", "look-example-other"].map(example))),
-      input, trouble, row.node),
-    el("div", { class: "look-columns" }, middle.node, next.node, model.node));
+    el(
+      "section",
+      { class: "panel stack look-top", "aria-label": t("look-text") },
+      el(
+        "div",
+        { class: "row look-text-head" },
+        el("label", { for: "look-text" }, t("look-text")),
+        el("span", { class: "row look-examples" }, ["look-example", "look-example-twice", "look-example-other"].map(example)),
+      ),
+      input,
+      trouble,
+      row.node,
+    ),
+    el("div", { class: "look-columns" }, middle.node, next.node, model.node),
+  );
   read();
   return {
     leave() {
@@ -110,7 +121,13 @@ function centre(inside) {
   const current = () => (names.includes(inside.state.lens) ? inside.state.lens : "tokens");
   const open = (name) => inside.set({ lens: name === "tokens" ? null : name });
   for (const name of names) {
-    tabs.append(el("button", { type: "button", role: "tab", id: `look-tab-${name}`, "aria-controls": "look-view", onclick: () => open(name) }, t(`look-tab-${name}`)));
+    tabs.append(
+      el(
+        "button",
+        { type: "button", role: "tab", id: `look-tab-${name}`, "aria-controls": "look-view", onclick: () => open(name) },
+        t(`look-tab-${name}`),
+      ),
+    );
   }
   tabs.addEventListener("keydown", (event) => {
     const at = names.indexOf(current());

@@ -17,33 +17,77 @@ const shown = (name) => (x) => (x === NONE[name] ? t("look-off") : name === "top
 export function nextView(inside) {
   const body = el("div", { class: "stack" });
   const later = debounced(() => ask(), 60);
-  const controls = el("div", { class: "look-sliders" }, SLIDERS.map(({ name, unless, min, max, step }) => slider({
-    label: t(`look-${name}`), min, max, step, value: inside.number(name, unless), show: shown(name), change: (x) => inside.set({ [name]: x === unless ? null : x }),
-  })));
+  const controls = el(
+    "div",
+    { class: "look-sliders" },
+    SLIDERS.map(({ name, unless, min, max, step }) =>
+      slider({
+        label: t(`look-${name}`),
+        min,
+        max,
+        step,
+        value: inside.number(name, unless),
+        show: shown(name),
+        change: (x) => inside.set({ [name]: x === unless ? null : x }),
+      }),
+    ),
+  );
   const node = el("div", { class: "stack" }, about(t("look-next-about"), t("look-next-more")), controls, body);
 
   function row(choice, tempered) {
     const cut = choice.drawn === null;
-    const go = el("button", { type: "button", class: "quiet mono look-pick", title: t("look-why-this", { label: choice.label }), onclick: () => inside.set({ lens: "why", token: `#${choice.id}`, not: null }) }, choice.label);
-    return el("tr", { class: cut ? "look-cut" : null, "data-id": choice.id, "data-ends": choice.ends },
+    const go = el(
+      "button",
+      {
+        type: "button",
+        class: "quiet mono look-pick",
+        title: t("look-why-this", { label: choice.label }),
+        onclick: () => inside.set({ lens: "why", token: `#${choice.id}`, not: null }),
+      },
+      choice.label,
+    );
+    return el(
+      "tr",
+      { class: cut ? "look-cut" : null, "data-id": choice.id, "data-ends": choice.ends },
       el("td", { class: "number" }, number(choice.rank)),
       el("th", { scope: "row" }, go, choice.ends && el("span", { class: "look-tag" }, t("look-ends-short"))),
       el("td", { class: "number" }, fixed(choice.logit)),
       el("td", { class: "number" }, percent(choice.probability)),
       tempered && el("td", { class: "number" }, percent(choice.tempered)),
       el("td", { class: "number" }, cut ? t("look-cut") : percent(choice.drawn)),
-      el("td", { class: "look-both" }, bar(choice.probability, "thin"), bar(choice.drawn ?? 0)));
+      el("td", { class: "look-both" }, bar(choice.probability, "thin"), bar(choice.drawn ?? 0)),
+    );
   }
 
   function drawn(next) {
     const tempered = Math.abs(next.temperature - 1) > 1e-6;
-    const columns = [{ label: t("look-rank"), numeric: true }, t("look-label"), { label: t("look-logit"), numeric: true }, { label: t("look-p"), numeric: true },
+    const columns = [
+      { label: t("look-rank"), numeric: true },
+      t("look-label"),
+      { label: t("look-logit"), numeric: true },
+      { label: t("look-p"), numeric: true },
       ...(tempered ? [{ label: t("look-p-at", { temperature: fixed(next.temperature) }), numeric: true }] : []),
-      { label: t("look-drawn"), numeric: true }, t("look-bars")];
+      { label: t("look-drawn"), numeric: true },
+      t("look-bars"),
+    ];
     const kept = next.choices.filter((choice) => choice.drawn !== null).reduce((sum, choice) => sum + choice.probability, 0);
     return [
-      el("p", { class: "look-line" }, t("look-next-sum", { label: inside.label(inside.at()), bits: fixed(next.entropy), kept: number(next.kept), p: percent(kept), shown: number(next.choices.filter((choice) => choice.drawn !== null).length) })),
-      table(t("look-tab-next"), columns, next.choices.map((choice) => row(choice, tempered))),
+      el(
+        "p",
+        { class: "look-line" },
+        t("look-next-sum", {
+          label: inside.label(inside.at()),
+          bits: fixed(next.entropy),
+          kept: number(next.kept),
+          p: percent(kept),
+          shown: number(next.choices.filter((choice) => choice.drawn !== null).length),
+        }),
+      ),
+      table(
+        t("look-tab-next"),
+        columns,
+        next.choices.map((choice) => row(choice, tempered)),
+      ),
     ];
   }
 

@@ -80,7 +80,11 @@ export function signedShade(part) {
 /** A line under a chart that says what its colours mean. */
 export function legend(from, to, colour = cividis, low = 0) {
   const stops = Array.from({ length: 9 }, (_, i) => css(colour(low + ((1 - low) * i) / 8)));
-  const ramp = el("span", { class: "look-ramp", "aria-hidden": true, style: { background: `linear-gradient(to right, ${stops.join(", ")})` } });
+  const ramp = el("span", {
+    class: "look-ramp",
+    "aria-hidden": true,
+    style: { background: `linear-gradient(to right, ${stops.join(", ")})` },
+  });
   return el("p", { class: "faint look-legend" }, el("span", null, from), ramp, el("span", null, to));
 }
 
@@ -98,13 +102,21 @@ export function table(caption, columns, rows) {
     return el("td", { class: heads[at]?.numeric ? "number" : null }, value);
   };
   const head = ({ label, numeric }) => el("th", { scope: "col", class: numeric ? "number" : null }, label);
-  return el("div", { class: "look-scroll", tabindex: 0, role: "region", "aria-label": caption }, el(
-    "table",
-    { class: "look-table" },
-    el("caption", { class: "sr-only" }, caption),
-    el("thead", null, el("tr", null, heads.map(head))),
-    el("tbody", null, rows.map((row) => (row instanceof HTMLElement ? row : el("tr", null, row.map(cell))))),
-  ));
+  return el(
+    "div",
+    { class: "look-scroll", tabindex: 0, role: "region", "aria-label": caption },
+    el(
+      "table",
+      { class: "look-table" },
+      el("caption", { class: "sr-only" }, caption),
+      el("thead", null, el("tr", null, heads.map(head))),
+      el(
+        "tbody",
+        null,
+        rows.map((row) => (row instanceof HTMLElement ? row : el("tr", null, row.map(cell)))),
+      ),
+    ),
+  );
 }
 
 /** The name of a place of the stream: before the first layer, then attention and MLP of each. */
@@ -116,6 +128,10 @@ export function stepName(step) {
 
 /** The explanation over a view, with what it cannot say behind a line; open where it is easily misread. */
 export function about(what, more, open = false) {
-  return el("div", { class: "look-about" }, el("p", null, what),
-    el("details", { open }, el("summary", null, t("look-more")), el("p", null, more)));
+  return el(
+    "div",
+    { class: "look-about" },
+    el("p", null, what),
+    el("details", { open }, el("summary", null, t("look-more")), el("p", null, more)),
+  );
 }

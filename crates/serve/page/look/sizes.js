@@ -27,8 +27,19 @@ const GIB = 2 ** 30;
 export function sizesView(inside) {
   const controls = el("div", { class: "look-sliders" });
   const body = el("div", { class: "stack" });
-  const reset = el("button", { type: "button", onclick: () => inside.set(Object.fromEntries([...Object.keys(LETTERS), "memory"].map((letter) => [letter, null]))) }, t("look-sizes-own"));
-  const node = el("div", { class: "stack" }, about(t("look-sizes-about"), t("look-sizes-more")), controls, el("div", { class: "row" }, reset), body);
+  const reset = el(
+    "button",
+    { type: "button", onclick: () => inside.set(Object.fromEntries([...Object.keys(LETTERS), "memory"].map((letter) => [letter, null]))) },
+    t("look-sizes-own"),
+  );
+  const node = el(
+    "div",
+    { class: "stack" },
+    about(t("look-sizes-about"), t("look-sizes-more")),
+    controls,
+    el("div", { class: "row" }, reset),
+    body,
+  );
   const later = debounced(ask, 60);
   /** The letters of the model that is served. */
   let own = null;
@@ -65,36 +76,81 @@ export function sizesView(inside) {
     const one = (letter, of, now, show, change) => {
       const values = of.includes(now) ? of : [...of, now].sort((a, b) => a - b);
       const node = slider({
-        label: t(`look-letter-${letter}`), min: 0, max: values.length - 1, step: 1, value: values.indexOf(now), show: (i) => show(values[i]), change: (i) => change(values[i]),
+        label: t(`look-letter-${letter}`),
+        min: 0,
+        max: values.length - 1,
+        step: 1,
+        value: values.indexOf(now),
+        show: (i) => show(values[i]),
+        change: (i) => change(values[i]),
       });
       node.dataset.letter = letter;
       return node;
     };
     const letters = Object.entries(LETTERS).map(([letter, { values }]) =>
-      one(letter, letter === "h" ? heads(value("d")) : values, value(letter), number, (chosen) => choose(letter, chosen)));
-    const fits = one("memory", MEMORY, memory(), (gib) => bytes(gib * GIB), (gib) => inside.set({ memory: gib === 8 ? null : gib }));
+      one(letter, letter === "h" ? heads(value("d")) : values, value(letter), number, (chosen) => choose(letter, chosen)),
+    );
+    const fits = one(
+      "memory",
+      MEMORY,
+      memory(),
+      (gib) => bytes(gib * GIB),
+      (gib) => inside.set({ memory: gib === 8 ? null : gib }),
+    );
     controls.replaceChildren(...letters, fits);
     if (focused) controls.querySelector(`[data-letter="${focused}"] input`)?.focus();
   }
 
   function bars(title, items, total, columns) {
     const most = Math.max(...items.map((item) => item.value), 1);
-    const row = ({ name, value, text }) => [el("dt", null, name), el("dd", null, bar(value / most), el("span", { class: "number" }, text), el("span", { class: "faint number" }, percent(value / total)))];
-    return el("section", { class: "stack look-size" }, el("h3", null, title), el("dl", { class: "look-bars" }, items.map(row)),
-      dataTable(title, columns, () => items.map((item) => [item.name, item.what ?? "", number(item.value)])));
+    const row = ({ name, value, text }) => [
+      el("dt", null, name),
+      el(
+        "dd",
+        null,
+        bar(value / most),
+        el("span", { class: "number" }, text),
+        el("span", { class: "faint number" }, percent(value / total)),
+      ),
+    ];
+    return el(
+      "section",
+      { class: "stack look-size" },
+      el("h3", null, title),
+      el("dl", { class: "look-bars" }, items.map(row)),
+      dataTable(title, columns, () => items.map((item) => [item.name, item.what ?? "", number(item.value)])),
+    );
   }
 
   function parameters({ parameters }) {
-    const items = parameters.parts.filter((part) => part.count > 0).map((part) => ({ name: namedPart(part.part), value: part.count, text: big(part.count) }));
-    const columns = [t("look-tensor"), t("look-shape-letters"), { label: t("look-copies"), numeric: true }, { label: t("look-count"), numeric: true }];
+    const items = parameters.parts
+      .filter((part) => part.count > 0)
+      .map((part) => ({ name: namedPart(part.part), value: part.count, text: big(part.count) }));
+    const columns = [
+      t("look-tensor"),
+      t("look-shape-letters"),
+      { label: t("look-copies"), numeric: true },
+      { label: t("look-count"), numeric: true },
+    ];
     return [
-      bars(t("look-sizes-parameters", { n: number(parameters.count), bytes: bytes(parameters.bytes) }), items, parameters.count, [t("look-part"), "", { label: t("look-count"), numeric: true }]),
-      dataTable(t("look-sizes-tensors"), columns, () => parameters.tensors.map((one) => [one.name, one.letters, number(one.copies), number(one.count)])),
+      bars(t("look-sizes-parameters", { n: number(parameters.count), bytes: bytes(parameters.bytes) }), items, parameters.count, [
+        t("look-part"),
+        "",
+        { label: t("look-count"), numeric: true },
+      ]),
+      dataTable(t("look-sizes-tensors"), columns, () =>
+        parameters.tensors.map((one) => [one.name, one.letters, number(one.copies), number(one.count)]),
+      ),
     ];
   }
 
   function memoryOf(title, { items }, total) {
-    return bars(title, items.map((item) => ({ name: namedPart(item.name), value: item.bytes, text: bytes(item.bytes), what: item.what })), total, [t("look-part"), "", { label: t("look-bytes"), numeric: true }]);
+    return bars(
+      title,
+      items.map((item) => ({ name: namedPart(item.name), value: item.bytes, text: bytes(item.bytes), what: item.what })),
+      total,
+      [t("look-part"), "", { label: t("look-bytes"), numeric: true }],
+    );
   }
 
   function flops({ flops }) {
@@ -103,21 +159,46 @@ export function sizesView(inside) {
       [t("look-flops-training"), flops.token_training],
       [t("look-flops-step"), flops.step_training],
     ];
-    return el("section", { class: "stack look-size" }, el("h3", null, t("look-sizes-flops")),
-      el("dl", { class: "look-facts" }, facts.map(([name, n]) => [el("dt", null, name), el("dd", { class: "number" }, big(n))])),
-      el("p", { class: "faint" }, t("look-flops-what", { n: number(flops.weights), share: percent(flops.token_forward_attention / (flops.token_forward_weights + flops.token_forward_attention)) })));
+    return el(
+      "section",
+      { class: "stack look-size" },
+      el("h3", null, t("look-sizes-flops")),
+      el(
+        "dl",
+        { class: "look-facts" },
+        facts.map(([name, n]) => [el("dt", null, name), el("dd", { class: "number" }, big(n))]),
+      ),
+      el(
+        "p",
+        { class: "faint" },
+        t("look-flops-what", {
+          n: number(flops.weights),
+          share: percent(flops.token_forward_attention / (flops.token_forward_weights + flops.token_forward_attention)),
+        }),
+      ),
+    );
   }
 
   function fit({ fit, letters }) {
     if (!fit) return null;
     const n = (answer) => number(answer.largest);
-    const line = (use, key) => el("li", { class: use.longest.largest === 0 ? "look-none" : null },
-      use.longest.largest === 0 && use.widest.largest === 0 ? t(`${key}-none`, { bytes: bytes(use.longest.bytes) }) : t(key, { b: number(use.b), longest: n(use.longest), t: number(use.t), widest: n(use.widest) }));
+    const line = (use, key) =>
+      el(
+        "li",
+        { class: use.longest.largest === 0 ? "look-none" : null },
+        use.longest.largest === 0 && use.widest.largest === 0
+          ? t(`${key}-none`, { bytes: bytes(use.longest.bytes) })
+          : t(key, { b: number(use.b), longest: n(use.longest), t: number(use.t), widest: n(use.widest) }),
+      );
     const positions = letters.find(({ letter }) => letter === "n_positions").value;
     const bounded = [fit.training.longest, fit.generation.longest].some((answer) => answer.bound === "positions");
-    return el("section", { class: "look-size look-fit" }, el("h3", null, t("look-fit", { memory: bytes(fit.memory) })),
+    return el(
+      "section",
+      { class: "look-size look-fit" },
+      el("h3", null, t("look-fit", { memory: bytes(fit.memory) })),
       el("ul", null, line(fit.training, "look-fit-training"), line(fit.generation, "look-fit-generation")),
-      bounded && el("p", { class: "faint" }, t("look-fit-positions", { n: number(positions) })));
+      bounded && el("p", { class: "faint" }, t("look-fit-positions", { n: number(positions) })),
+    );
   }
 
   function formula(size) {
@@ -129,22 +210,35 @@ export function sizesView(inside) {
       `N = V d + P d + L (4 d² + 2 d f + 9 d + f) + 2 d = ${number(tied)}`,
       `KV = 2 L d × ${size.generation.cache_a_token / (2 * L * d)} B × T = ${bytes(size.generation.cache_a_token * letter.T)}`,
     ];
-    return el("p", { class: "mono look-formula", "data-sum": tied, "data-count": size.parameters.count }, lines.map((line) => el("span", null, line)));
+    return el(
+      "p",
+      { class: "mono look-formula", "data-sum": tied, "data-count": size.parameters.count },
+      lines.map((line) => el("span", null, line)),
+    );
   }
 
   function ask() {
-    draw(body, async () => {
-      const size = await inside.post("own", "/size", {});
-      own = Object.fromEntries(size.letters.map(({ letter, value }) => [letter, value]));
-      sliders();
-      return inside.post("view", "/size", question());
-    }, (size) => [
-      el("h2", null, changed() ? t("look-sizes-changed") : t("look-sizes-model", { model: inside.page.model().id })),
-      fit(size), formula(size), parameters(size),
-      memoryOf(t("look-sizes-training", { bytes: bytes(size.training.bytes) }), size.training, size.training.bytes),
-      memoryOf(t("look-sizes-generation", { bytes: bytes(size.generation.bytes) }), size.generation, size.generation.bytes),
-      flops(size),
-    ].flat().filter(Boolean));
+    draw(
+      body,
+      async () => {
+        const size = await inside.post("own", "/size", {});
+        own = Object.fromEntries(size.letters.map(({ letter, value }) => [letter, value]));
+        sliders();
+        return inside.post("view", "/size", question());
+      },
+      (size) =>
+        [
+          el("h2", null, changed() ? t("look-sizes-changed") : t("look-sizes-model", { model: inside.page.model().id })),
+          fit(size),
+          formula(size),
+          parameters(size),
+          memoryOf(t("look-sizes-training", { bytes: bytes(size.training.bytes) }), size.training, size.training.bytes),
+          memoryOf(t("look-sizes-generation", { bytes: bytes(size.generation.bytes) }), size.generation, size.generation.bytes),
+          flops(size),
+        ]
+          .flat()
+          .filter(Boolean),
+    );
   }
 
   return {

@@ -30,7 +30,15 @@ export function streamView(inside) {
   const body = el("div", { class: "stack" });
   const detail = el("section", { class: "stack look-detail", "aria-live": "off" });
   const what = el("p", { class: "faint" });
-  const node = el("div", { class: "stack" }, about(t("look-stream-about"), t("look-stream-more"), true), el("div", { class: "row" }, choice), what, body, detail);
+  const node = el(
+    "div",
+    { class: "stack" },
+    about(t("look-stream-about"), t("look-stream-more"), true),
+    el("div", { class: "row" }, choice),
+    what,
+    body,
+    detail,
+  );
   let view = null;
   let wanted = null;
 
@@ -53,21 +61,47 @@ export function streamView(inside) {
     const { part, print } = MEASURES[measure()];
     const right = view.targets[at] !== null && cell.top[0].id === view.targets[at][0];
     const label = cell.labels[0];
-    return el("td", {
-      tabindex: -1, "data-row": row, "data-column": at, style: shade(part(cell, most)), title: label,
-      "aria-label": t("look-stream-cell", { step: stepName(row), token: inside.label(view.positions[at]), label, value: print(cell) }),
-    }, el("span", { class: "look-cell-label mono" }, label, right && "✓"), el("span", { class: "look-cell-number" }, print(cell)));
+    return el(
+      "td",
+      {
+        tabindex: -1,
+        "data-row": row,
+        "data-column": at,
+        style: shade(part(cell, most)),
+        title: label,
+        "aria-label": t("look-stream-cell", { step: stepName(row), token: inside.label(view.positions[at]), label, value: print(cell) }),
+      },
+      el("span", { class: "look-cell-label mono" }, label, right && "✓"),
+      el("span", { class: "look-cell-number" }, print(cell)),
+    );
   }
 
   function grid() {
     const all = view.cells.flat();
-    const most = { entropy: Math.max(...all.map((cell) => cell.entropy), 1e-9), divergence: Math.max(...all.map((cell) => cell.divergence), 1e-9) };
-    const heads = view.positions.map((position, i) => el("th", { scope: "col", class: "mono", "data-head": i },
-      el("span", { class: "faint" }, position), el("br"), inside.label(position)));
+    const most = {
+      entropy: Math.max(...all.map((cell) => cell.entropy), 1e-9),
+      divergence: Math.max(...all.map((cell) => cell.divergence), 1e-9),
+    };
+    const heads = view.positions.map((position, i) =>
+      el("th", { scope: "col", class: "mono", "data-head": i }, el("span", { class: "faint" }, position), el("br"), inside.label(position)),
+    );
     // The last step on top, as the stream rises.
-    const rows = view.cells.map((cells, row) => el("tr", null, el("th", { scope: "row" }, stepName(row)), cells.map((cell, at) => cellNode(cell, row, at, most)))).reverse();
-    const grid = el("table", { class: "look-stream", role: "grid", "aria-label": t("look-tab-stream") },
-      el("thead", null, el("tr", null, el("td"), heads)), el("tbody", null, rows));
+    const rows = view.cells
+      .map((cells, row) =>
+        el(
+          "tr",
+          null,
+          el("th", { scope: "row" }, stepName(row)),
+          cells.map((cell, at) => cellNode(cell, row, at, most)),
+        ),
+      )
+      .reverse();
+    const grid = el(
+      "table",
+      { class: "look-stream", role: "grid", "aria-label": t("look-tab-stream") },
+      el("thead", null, el("tr", null, el("td"), heads)),
+      el("tbody", null, rows),
+    );
     grid.addEventListener("click", (event) => {
       const cell = event.target.closest("td[data-row]");
       if (cell) choose(Number(cell.dataset.row), view.positions[Number(cell.dataset.column)], true);
@@ -80,8 +114,14 @@ export function streamView(inside) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = inside.at();
     const to = {
-      ArrowUp: [step() + 1, at], ArrowDown: [step() - 1, at], ArrowLeft: [step(), at - 1], ArrowRight: [step(), at + 1],
-      Home: [step(), 0], End: [step(), inside.tokens.tokens.length - 1], PageUp: [steps() - 1, at], PageDown: [0, at],
+      ArrowUp: [step() + 1, at],
+      ArrowDown: [step() - 1, at],
+      ArrowLeft: [step(), at - 1],
+      ArrowRight: [step(), at + 1],
+      Home: [step(), 0],
+      End: [step(), inside.tokens.tokens.length - 1],
+      PageUp: [steps() - 1, at],
+      PageDown: [0, at],
     }[event.key];
     if (!to) return;
     event.preventDefault();
@@ -92,7 +132,11 @@ export function streamView(inside) {
   function choose(row, at, withFocus) {
     focus = withFocus;
     const bounded = Math.max(0, Math.min(steps() - 1, row));
-    inside.set({ step: bounded, layer: Math.max(0, Math.floor((bounded - 1) / 2)), at: Math.max(0, Math.min(inside.tokens.tokens.length - 1, at)) });
+    inside.set({
+      step: bounded,
+      layer: Math.max(0, Math.floor((bounded - 1) / 2)),
+      at: Math.max(0, Math.min(inside.tokens.tokens.length - 1, at)),
+    });
   }
 
   function mark() {
@@ -119,22 +163,71 @@ export function streamView(inside) {
       [t("look-entropy-name"), t("look-bits-of", { n: fixed(cell.entropy) })],
       [t("look-divergence-name"), t("look-bits-of", { n: fixed(cell.divergence) })],
       [t("look-length"), fixed(cell.norm)],
-      ...(cell.moved === null ? [] : [[t("look-moved"), fixed(cell.moved)], [t("look-turned"), fixed(cell.turned)]]),
-      ...(target === null ? [] : [[t("look-rank-of", { label: target[1] }), `${number(cell.rank)}${before ? ` (${change(before.rank, cell.rank)})` : ""} · ${percent(cell.probability)}`]]),
+      ...(cell.moved === null
+        ? []
+        : [
+            [t("look-moved"), fixed(cell.moved)],
+            [t("look-turned"), fixed(cell.turned)],
+          ]),
+      ...(target === null
+        ? []
+        : [
+            [
+              t("look-rank-of", { label: target[1] }),
+              `${number(cell.rank)}${before ? ` (${change(before.rank, cell.rank)})` : ""} · ${percent(cell.probability)}`,
+            ],
+          ]),
     ];
-    clear(detail,
+    clear(
+      detail,
       el("h3", null, t("look-stream-here", { step: stepName(row), label: inside.label(view.positions[at]), position: view.positions[at] })),
-      el("div", { class: "look-two" },
-        el("ol", { class: "look-tops" }, cell.top.map((candidate, i) => el("li", null, el("span", { class: "mono" }, cell.labels[i]),
-          el("span", { class: "number" }, percent(candidate.probability)), bar(candidate.probability)))),
-        el("dl", { class: "look-facts" }, facts.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value)]))),
-      dataTable(t("look-stream-table", { label: inside.label(view.positions[at]) }), [t("look-step"), t("look-top"),
-        ...["look-probability", "look-entropy-name", "look-divergence-name", "look-rank", "look-length", "look-moved", "look-turned"].map((key) => ({ label: t(key), numeric: true }))],
-      () => view.cells.map((cells, i) => line(cells[at], i))));
+      el(
+        "div",
+        { class: "look-two" },
+        el(
+          "ol",
+          { class: "look-tops" },
+          cell.top.map((candidate, i) =>
+            el(
+              "li",
+              null,
+              el("span", { class: "mono" }, cell.labels[i]),
+              el("span", { class: "number" }, percent(candidate.probability)),
+              bar(candidate.probability),
+            ),
+          ),
+        ),
+        el(
+          "dl",
+          { class: "look-facts" },
+          facts.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value)]),
+        ),
+      ),
+      dataTable(
+        t("look-stream-table", { label: inside.label(view.positions[at]) }),
+        [
+          t("look-step"),
+          t("look-top"),
+          ...["look-probability", "look-entropy-name", "look-divergence-name", "look-rank", "look-length", "look-moved", "look-turned"].map(
+            (key) => ({ label: t(key), numeric: true }),
+          ),
+        ],
+        () => view.cells.map((cells, i) => line(cells[at], i)),
+      ),
+    );
   }
 
-  const line = (cell, i) => [stepName(i), cell.labels.slice(0, 3).join(" "), percent(cell.top[0].probability), fixed(cell.entropy), fixed(cell.divergence),
-    cell.rank === null ? "–" : number(cell.rank), fixed(cell.norm), cell.moved === null ? "–" : fixed(cell.moved), cell.turned === null ? "–" : fixed(cell.turned)];
+  const line = (cell, i) => [
+    stepName(i),
+    cell.labels.slice(0, 3).join(" "),
+    percent(cell.top[0].probability),
+    fixed(cell.entropy),
+    fixed(cell.divergence),
+    cell.rank === null ? "–" : number(cell.rank),
+    fixed(cell.norm),
+    cell.moved === null ? "–" : fixed(cell.moved),
+    cell.turned === null ? "–" : fixed(cell.turned),
+  ];
 
   function change(before, now) {
     if (now === before) return t("look-rank-same");
@@ -143,10 +236,14 @@ export function streamView(inside) {
 
   function ask() {
     wanted = positions();
-    draw(body, () => inside.ask("view", "stream", { at: wanted, top: TOP }), (answer) => {
-      view = answer;
-      return grid();
-    }).then(() => view && mark());
+    draw(
+      body,
+      () => inside.ask("view", "stream", { at: wanted, top: TOP }),
+      (answer) => {
+        view = answer;
+        return grid();
+      },
+    ).then(() => view && mark());
   }
 
   return {

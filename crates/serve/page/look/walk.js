@@ -39,23 +39,23 @@ const KO = {
 
 /** Items of memory and parts of a model. */
 const KO_NAMES = {
-  "weights": "가중치",
-  "gradients": "그래디언트",
+  weights: "가중치",
+  gradients: "그래디언트",
   "gradients waiting": "합칠 차례를 기다리는 그래디언트",
-  "activations": "활성값 (backward용)",
+  activations: "활성값 (backward용)",
   "working memory": "작업 메모리",
-  "batch": "배치",
+  batch: "배치",
   "kernels' scratch": "커널 임시 공간",
   "key/value cache": "KV 캐시",
-  "logits": "로짓",
-  "token_embedding": "토큰 임베딩",
-  "position_embedding": "위치 임베딩",
-  "attention": "어텐션",
-  "mlp": "MLP",
-  "norm": "정규화",
-  "head": "출력 head",
+  logits: "로짓",
+  token_embedding: "토큰 임베딩",
+  position_embedding: "위치 임베딩",
+  attention: "어텐션",
+  mlp: "MLP",
+  norm: "정규화",
+  head: "출력 head",
 };
-const EN_NAMES = { "token_embedding": "token embedding", "position_embedding": "position embedding", "mlp": "MLP", "norm": "norms" };
+const EN_NAMES = { token_embedding: "token embedding", position_embedding: "position embedding", mlp: "MLP", norm: "norms" };
 
 /**
  * What a step does.
