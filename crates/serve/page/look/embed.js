@@ -84,7 +84,7 @@ export function embedView(inside) {
         rowLabel: (i) => String(view.positions[i]),
         columnLabel: (j) => String(view.positions[j]),
         say: (i, j, x) => t("look-positions-said", { a: view.positions[i], b: view.positions[j], value: plus(x, 3) }),
-      }),
+      }).node,
       legend("−1", "+1", signed, -1),
       dataTable(t("look-positions"), ["", ...view.positions.map((position) => ({ label: String(position), numeric: true }))], () =>
         view.positions.map((position, i) => [position, ...view.positions.map((_, j) => fixed(value(i, j)))]),

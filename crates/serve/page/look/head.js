@@ -8,12 +8,11 @@ import { heat } from "./heat.js";
 import { draw } from "./inside.js";
 import { fixed, plus } from "./numbers.js";
 import { bar, granularity, legend, segments } from "./parts.js";
+import { Pattern } from "./pattern.js";
 
 const LISTED = 8;
 /** Groups up to which a strip has a chip for each. */
 const STRIP = 400;
-/** Groups from which on the few first rows, which have little to choose from, would make all others dark. */
-const LONG = 64;
 
 /** A colour for each of 1024 steps: a pattern has a million cells. */
 function scale(colour, low, high) {
@@ -66,7 +65,8 @@ export function headPart(inside) {
     body,
     strips,
   );
-  let view = null;
+  /** @type {Pattern | null} */
+  let pattern = null;
   let map = null;
   let most = 1;
 
@@ -84,47 +84,17 @@ export function headPart(inside) {
     return ["value", "score"].includes(inside.state.cells) ? inside.state.cells : "weight";
   }
 
-  /** What stands in a cell; none above the diagonal, nor of the first token where that is hidden. */
-  function value(i, j) {
-    if (j > i || (j === 0 && inside.state.hide === "0")) return null;
-    return view.weights[i * view.groups.length + j];
-  }
-
-  function label(group) {
-    const { start, end, label } = view.groups[group];
-    return end - start === 1 ? view.tokens[start].label : label;
-  }
-
-  function chosen() {
-    const at = inside.at();
-    return Math.max(
-      0,
-      view.groups.findIndex((group) => group.start <= at && at < group.end),
-    );
-  }
-
-  /** Where the scale ends: at the largest number of a short text; of a long one so that as many cells as it has rows are brighter. */
-  function largest() {
-    const n = view.groups.length;
-    const all = new Float32Array((n * (n + 1)) / 2);
-    let found = 0;
-    for (let i = 0; i < n; i++) {
-      for (let j = inside.state.hide === "0" ? 1 : 0; j <= i; j++) all[found++] = Math.abs(view.weights[i * n + j]);
-    }
-    all.sort();
-    return Math.max(1e-9, all[all.length - (n > LONG ? n : 1)]);
-  }
-
   function drawn() {
-    const n = view.groups.length;
-    most = largest();
+    const n = pattern.size;
+    most = pattern.largest();
     const score = cells() === "score";
     const print = score ? (x) => plus(x, 2) : (x) => fixed(x, 3);
-    const at = chosen();
+    const at = pattern.group(inside.at());
+    const label = (group) => pattern.label(group);
     map = heat({
       rows: n,
       columns: n,
-      value,
+      value: (i, j) => pattern.value(i, j),
       print,
       label: title.textContent,
       rowLabel: label,
@@ -135,48 +105,32 @@ export function headPart(inside) {
         x === null
           ? t(j > i ? "look-no-cell" : "look-hidden-cell", { row: label(i), column: label(j) })
           : t("look-cell-said", { from: label(i), to: label(j), value: print(x), i, j }),
-      pick: (i) => inside.set({ at: view.groups[i].start }),
+      pick: (i) => inside.set({ at: pattern.start(i) }),
     });
-    const rows = () =>
-      view.groups.map((_, i) => [
-        i,
-        label(i),
-        around(i, true)
-          .map(([j, x]) => `${label(j)} ${print(x)}`)
-          .join(" · "),
-      ]);
+    const looked = (i) => pattern.around(i, true, LISTED).map(([j, x]) => `${label(j)} ${print(x)}`);
+    const rows = () => Array.from({ length: n }, (_, i) => [i, label(i), looked(i).join(" · ")]);
     clear(strips);
     looks();
     return [
-      map,
-      score ? legend(plus(-most, 2), plus(most, 2), signed, -1) : legend("0", `${n > LONG ? "≥ " : ""}${fixed(most, 3)}`),
+      map.node,
+      score ? legend(plus(-most, 2), plus(most, 2), signed, -1) : legend("0", `${pattern.isLong() ? "≥ " : ""}${fixed(most, 3)}`),
       dataTable(t("look-looks-table"), [{ label: t("look-position"), numeric: true }, t("look-label"), t("look-looks-at")], rows),
     ];
   }
 
-  /** The other groups with what is between them and `group`, the most first. */
-  function around(group, looking) {
-    const found = [];
-    for (let other = 0; other < view.groups.length; other++) {
-      const x = looking ? value(group, other) : value(other, group);
-      if (x !== null && x !== 0) found.push([other, x]);
-    }
-    return found.sort((a, b) => b[1] - a[1]).slice(0, LISTED);
-  }
-
   function looks() {
-    const group = chosen();
+    const group = pattern.group(inside.at());
     const print = cells() === "score" ? (x) => plus(x, 2) : (x) => fixed(x, 3);
     const side = (key, looking) => {
-      const found = around(group, looking);
+      const found = pattern.around(group, looking, LISTED);
       const item = ([other, x]) =>
         el(
           "li",
           null,
           el(
             "button",
-            { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: view.groups[other].start }) },
-            label(other),
+            { type: "button", class: "quiet mono look-pick", onclick: () => inside.set({ at: pattern.start(other) }) },
+            pattern.label(other),
           ),
           bar(Math.abs(x) / most),
           el("span", { class: "number" }, print(x)),
@@ -184,8 +138,8 @@ export function headPart(inside) {
       return el(
         "section",
         null,
-        el("h3", null, t(key, { label: label(group) })),
-        view.groups.length <= STRIP && strip(group, looking),
+        el("h3", null, t(key, { label: pattern.label(group) })),
+        pattern.size <= STRIP && strip(group, looking),
         found.length ? el("ol", { class: "look-looked" }, found.map(item)) : el("p", { class: "faint" }, t("look-looks-none")),
       );
     };
@@ -195,15 +149,15 @@ export function headPart(inside) {
   /** All groups in a row, each as bright as what is between it and `group`. */
   function strip(group, looking) {
     const chip = (_, other) => {
-      const x = looking ? value(group, other) : value(other, group);
+      const x = looking ? pattern.value(group, other) : pattern.value(other, group);
       const rgb = x === null ? null : cells() === "score" ? both(x / most) : magnitude(x / most);
       return el(
         "span",
         { class: other === group ? "look-strip-own" : null, style: rgb && { background: css(rgb), color: ink(rgb) } },
-        label(other),
+        pattern.label(other),
       );
     };
-    return el("div", { class: "look-strip mono", "aria-hidden": true }, view.groups.map(chip));
+    return el("div", { class: "look-strip mono", "aria-hidden": true }, Array.from({ length: pattern.size }, chip));
   }
 
   function ask() {
@@ -214,7 +168,7 @@ export function headPart(inside) {
       body,
       () => inside.ask("view", "attn", { head: [layer, head], cells: cells(), by: inside.state.by ?? "token" }),
       (answer) => {
-        view = answer;
+        pattern = new Pattern(answer, inside.state.hide === "0");
         return drawn();
       },
     );
@@ -224,10 +178,14 @@ export function headPart(inside) {
     node,
     update(changed) {
       if (["tokens", "head", "cells", "by"].some((name) => changed.has(name))) ask();
-      else if (changed.has("hide") && view) clear(body, drawn());
-      else if (changed.has("at") && view) {
+      else if (!pattern) return;
+      else if (changed.has("hide")) {
+        pattern.hide = inside.state.hide === "0";
+        clear(body, drawn());
+      } else if (changed.has("at")) {
+        const group = pattern.group(inside.at());
         looks();
-        if (map.row() !== chosen()) map.focusCell(chosen(), chosen());
+        if (map.row !== group) map.move(group, group);
       }
     },
   };

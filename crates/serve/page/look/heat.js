@@ -32,113 +32,118 @@ const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
 
 /**
  * @param {Spec} spec
- * @returns {HTMLElement & {focusCell: (i: number, j: number) => void, row: () => number}}
+ * @returns {Heat}
  */
-export function heat(spec) {
-  const { rows, columns } = spec;
-  const canvas = el("canvas");
-  const readout = el("output", { class: "look-readout mono" });
-  const stage = el(
-    "div",
-    {
-      class: "look-stage",
-      tabindex: 0,
-      role: "application",
-      "aria-roledescription": t("look-heat"),
-      "aria-label": `${spec.label}. ${t("look-heat-keys")}`,
-    },
-    canvas,
-  );
-  const node = el("div", { class: "look-heat" }, stage, readout);
-  const cells = painted(spec);
-  let [row, column] = spec.at;
-  let geometry = null;
-  /** The cells as they are drawn: where there are more than pixels, fewer. */
-  let image = cells;
+export const heat = (spec) => new Heat(spec);
 
-  function measure() {
-    const width = stage.clientWidth;
+/** A heat map: `node` is what is put into the page. */
+class Heat {
+  constructor(spec) {
+    this.spec = spec;
+    [this.row, this.column] = spec.at;
+    this.canvas = el("canvas", { onpointermove: (event) => this.hover(event), onclick: (event) => this.click(event) });
+    this.readout = el("output", { class: "look-readout mono" });
+    this.stage = el(
+      "div",
+      {
+        class: "look-stage",
+        tabindex: 0,
+        role: "application",
+        "aria-roledescription": t("look-heat"),
+        "aria-label": `${spec.label}. ${t("look-heat-keys")}`,
+        onkeydown: (event) => this.key(event),
+      },
+      this.canvas,
+    );
+    this.node = el("div", { class: "look-heat" }, this.stage, this.readout);
+    this.cells = painted(spec);
+    /** The cells as they are drawn: where there are more than pixels, fewer. */
+    this.image = this.cells;
+    this.geometry = null;
+    new ResizeObserver(() => this.measure()).observe(this.stage);
+  }
+
+  measure() {
+    const { rows, columns, largest = LARGEST } = this.spec;
+    const width = this.stage.clientWidth;
     if (width === 0) return;
-    const wanted = Math.min(spec.largest ?? LARGEST, Math.floor((width - LABEL - EDGE) / columns));
+    const wanted = Math.min(largest, Math.floor((width - LABEL - EDGE) / columns));
     const labelled = wanted >= LABELLED;
-    const size = labelled ? wanted : Math.min(LARGEST, (width - 2 * EDGE) / columns);
+    const size = labelled ? wanted : Math.min(largest, (width - 2 * EDGE) / columns);
     const left = labelled ? LABEL : EDGE;
-    geometry = { size, labelled, left, top: left, width: left + size * columns + EDGE, height: left + size * rows + EDGE };
+    this.geometry = { size, labelled, left, top: left, width: left + size * columns + EDGE, height: left + size * rows + EDGE };
     const ratio = devicePixelRatio || 1;
-    canvas.width = Math.ceil(geometry.width * ratio);
-    canvas.height = Math.ceil(geometry.height * ratio);
-    Object.assign(canvas.style, { width: `${geometry.width}px`, height: `${geometry.height}px` });
-    image = size * ratio >= 1 ? cells : fewer(cells, Math.floor(columns * size * ratio), Math.floor(rows * size * ratio));
-    draw();
+    this.canvas.width = Math.ceil(this.geometry.width * ratio);
+    this.canvas.height = Math.ceil(this.geometry.height * ratio);
+    Object.assign(this.canvas.style, { width: `${this.geometry.width}px`, height: `${this.geometry.height}px` });
+    const few = size * ratio < 1;
+    this.image = few ? fewer(this.cells, Math.floor(columns * size * ratio), Math.floor(rows * size * ratio)) : this.cells;
+    this.draw();
   }
 
-  function draw() {
-    if (!geometry) return;
-    const { size, labelled, left, top } = geometry;
-    const context = canvas.getContext("2d");
-    const ratio = canvas.width / geometry.width;
+  draw() {
+    if (!this.geometry) return;
+    const { size, labelled, left, top, width, height } = this.geometry;
+    const context = this.canvas.getContext("2d");
+    const ratio = this.canvas.width / width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, geometry.width, geometry.height);
+    context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
-    context.drawImage(image, left, top, columns * size, rows * size);
-    const colour = getComputedStyle(node).color;
-    if (labelled) labels(context, geometry, spec, colour, [row, column]);
-    focused(context, geometry, spec, colour, [row, column]);
-    tell();
+    context.drawImage(this.image, left, top, this.spec.columns * size, this.spec.rows * size);
+    const colour = getComputedStyle(this.node).color;
+    const at = [this.row, this.column];
+    if (labelled) labels(context, this.geometry, this.spec, colour, at);
+    focused(context, this.geometry, this.spec, colour, at);
+    this.readout.textContent = this.spec.say(...at, this.spec.value(...at));
   }
 
-  function tell() {
-    const value = spec.value(row, column);
-    readout.textContent = spec.say(row, column, value);
+  /** Moves the focus to a cell, or as near to it as there are cells. */
+  move(row, column) {
+    this.row = Math.max(0, Math.min(this.spec.rows - 1, row));
+    this.column = Math.max(0, Math.min(this.spec.columns - 1, column));
+    this.draw();
   }
 
-  function move(i, j) {
-    row = Math.max(0, Math.min(rows - 1, i));
-    column = Math.max(0, Math.min(columns - 1, j));
-    draw();
-  }
-
-  function under(event) {
-    const place = canvas.getBoundingClientRect();
-    const i = Math.floor((event.clientY - place.top - geometry.top) / geometry.size);
-    const j = Math.floor((event.clientX - place.left - geometry.left) / geometry.size);
-    return i >= 0 && j >= 0 && i < rows && j < columns ? [i, j] : null;
-  }
-
-  stage.addEventListener("keydown", (event) => {
+  key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { row, column } = this;
     const to = {
       ArrowUp: [row - 1, column],
       ArrowDown: [row + 1, column],
       ArrowLeft: [row, column - 1],
       ArrowRight: [row, column + 1],
       Home: [row, 0],
-      End: [row, columns - 1],
+      End: [row, this.spec.columns - 1],
       PageUp: [row - 10, column],
       PageDown: [row + 10, column],
     }[event.key];
-    if (to) {
-      event.preventDefault();
-      move(...to);
-    } else if ((event.key === "Enter" || event.key === " ") && spec.pick) {
-      event.preventDefault();
-      spec.pick(row, column);
-    }
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const cell = under(event);
-    if (cell && (cell[0] !== row || cell[1] !== column)) move(...cell);
-  });
-  canvas.addEventListener("click", (event) => {
-    const cell = under(event);
+    const picks = event.key === "Enter" || event.key === " ";
+    if (!to && !picks) return;
+    event.preventDefault();
+    if (to) this.move(...to);
+    else this.spec.pick?.(row, column);
+  }
+
+  /** The cell under the pointer. */
+  under(event) {
+    const { left, top, size } = this.geometry;
+    const place = this.canvas.getBoundingClientRect();
+    const i = Math.floor((event.clientY - place.top - top) / size);
+    const j = Math.floor((event.clientX - place.left - left) / size);
+    return i >= 0 && j >= 0 && i < this.spec.rows && j < this.spec.columns ? [i, j] : null;
+  }
+
+  hover(event) {
+    const cell = this.under(event);
+    if (cell && (cell[0] !== this.row || cell[1] !== this.column)) this.move(...cell);
+  }
+
+  click(event) {
+    const cell = this.under(event);
     if (!cell) return;
-    move(...cell);
-    spec.pick?.(row, column);
-  });
-  new ResizeObserver(measure).observe(stage);
-  node.focusCell = move;
-  node.row = () => row;
-  return node;
+    this.move(...cell);
+    this.spec.pick?.(...cell);
+  }
 }
 
 /** A pixel a cell. */
