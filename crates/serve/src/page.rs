@@ -54,6 +54,7 @@ static ASSETS: &[Asset] = &assets![
     "look/numbers.js",
     "look/parts.js",
     "look/pattern.js",
+    "look/reading.js",
     "look/shape.js",
     "look/side.js",
     "look/sizes.js",

@@ -1,11 +1,11 @@
 // The stream, read after every step as if it were the last: a row a step, a column a token.
 
 import { clear, el } from "../lib/dom.js";
-import { dataTable } from "../lib/table.js";
 import { number, percent, t } from "../lib/words.js";
 import { draw } from "./inside.js";
 import { fixed } from "./numbers.js";
-import { about, bar, segments, shade, stepName } from "./parts.js";
+import { about, segments, shade, stepName } from "./parts.js";
+import { reading } from "./reading.js";
 
 /** Columns that are read together, the selected one among them: as many as find room. */
 const MOST_COLUMNS = 10;
@@ -25,7 +25,7 @@ const MEASURES = {
 /** The view of the stream. */
 export function streamView(inside) {
   const options = Object.keys(MEASURES).map((name) => [name, t(`look-measure-${name}`)]);
-  const measure = () => (inside.state.measure in MEASURES ? inside.state.measure : "probability");
+  const measure = () => (Object.hasOwn(MEASURES, inside.state.measure ?? "") ? inside.state.measure : "probability");
   const choice = segments(t("look-measure"), options, measure(), (name) => inside.set({ measure: name === "probability" ? null : name }));
   const body = el("div", { class: "stack" });
   const detail = el("section", { class: "stack look-detail", "aria-live": "off" });
@@ -151,87 +151,7 @@ export function streamView(inside) {
     cell.tabIndex = 0;
     if (focus) cell.focus();
     focus = false;
-    details();
-  }
-
-  function details() {
-    const [row, at] = [step(), column()];
-    const cell = view.cells[row][at];
-    const before = row > 0 ? view.cells[row - 1][at] : null;
-    const target = view.targets[at];
-    const facts = [
-      [t("look-entropy-name"), t("look-bits-of", { n: fixed(cell.entropy) })],
-      [t("look-divergence-name"), t("look-bits-of", { n: fixed(cell.divergence) })],
-      [t("look-length"), fixed(cell.norm)],
-      ...(cell.moved === null
-        ? []
-        : [
-            [t("look-moved"), fixed(cell.moved)],
-            [t("look-turned"), fixed(cell.turned)],
-          ]),
-      ...(target === null
-        ? []
-        : [
-            [
-              t("look-rank-of", { label: target[1] }),
-              `${number(cell.rank)}${before ? ` (${change(before.rank, cell.rank)})` : ""} · ${percent(cell.probability)}`,
-            ],
-          ]),
-    ];
-    clear(
-      detail,
-      el("h3", null, t("look-stream-here", { step: stepName(row), label: inside.label(view.positions[at]), position: view.positions[at] })),
-      el(
-        "div",
-        { class: "look-two" },
-        el(
-          "ol",
-          { class: "look-tops" },
-          cell.top.map((candidate, i) =>
-            el(
-              "li",
-              null,
-              el("span", { class: "mono" }, cell.labels[i]),
-              el("span", { class: "number" }, percent(candidate.probability)),
-              bar(candidate.probability),
-            ),
-          ),
-        ),
-        el(
-          "dl",
-          { class: "look-facts" },
-          facts.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value)]),
-        ),
-      ),
-      dataTable(
-        t("look-stream-table", { label: inside.label(view.positions[at]) }),
-        [
-          t("look-step"),
-          t("look-top"),
-          ...["look-probability", "look-entropy-name", "look-divergence-name", "look-rank", "look-length", "look-moved", "look-turned"].map(
-            (key) => ({ label: t(key), numeric: true }),
-          ),
-        ],
-        () => view.cells.map((cells, i) => line(cells[at], i)),
-      ),
-    );
-  }
-
-  const line = (cell, i) => [
-    stepName(i),
-    cell.labels.slice(0, 3).join(" "),
-    percent(cell.top[0].probability),
-    fixed(cell.entropy),
-    fixed(cell.divergence),
-    cell.rank === null ? "–" : number(cell.rank),
-    fixed(cell.norm),
-    cell.moved === null ? "–" : fixed(cell.moved),
-    cell.turned === null ? "–" : fixed(cell.turned),
-  ];
-
-  function change(before, now) {
-    if (now === before) return t("look-rank-same");
-    return now < before ? t("look-rank-up", { n: number(before - now) }) : t("look-rank-down", { n: number(now - before) });
+    clear(detail, reading(inside, view, step(), column()));
   }
 
   function ask() {

@@ -1,7 +1,7 @@
 // Who raised a logit: a waterfall whose bars sum to it, the heads that matter, and what is measured without them.
 
 import { signed } from "../lib/colour.js";
-import { clear, el } from "../lib/dom.js";
+import { el } from "../lib/dom.js";
 import { t } from "../lib/words.js";
 import { debounced, draw } from "./inside.js";
 import { fixed, plus } from "./numbers.js";
