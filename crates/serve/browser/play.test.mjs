@@ -6,6 +6,9 @@ import { model, open, serve, shot, VARIANTS } from "./harness.mjs";
 
 const server = await serve([`small=${model()}`]);
 
+/** Without chance: a text that ends at once would have nothing to look at. */
+const GREEDY = "#temperature=0";
+
 const chips = (page) => page.locator(".chips:visible .chip");
 const said = (page) => chips(page).allTextContents();
 /** Until nothing is being written. */
@@ -15,7 +18,7 @@ const button = (page, en, ko) => page.getByRole("button", { name: new RegExp(`^(
 for (const how of VARIANTS) {
   const name = `${how.width}-${how.scheme}-${how.language}`;
   test(`writing, choosing another token and going back: ${name}`, async () => {
-    const { page, done } = await open(server.address, how);
+    const { page, done } = await open(server.address, { ...how, at: GREEDY });
     await page.locator("#prompt").fill(how.language === "ko" ? "어느 맑은 날 미나는" : "One sunny morning,");
     await shot(page, `play-${name}-begin`);
     await button(page, "Write", "쓰기").click();
@@ -55,7 +58,7 @@ for (const how of VARIANTS) {
   });
 
   test(`chatting, with tokens on demand: ${name}`, async () => {
-    const { page, done } = await open(server.address, { ...how, at: "#mode=chat&max_tokens=24" });
+    const { page, done } = await open(server.address, { ...how, at: `${GREEDY}&mode=chat&max_tokens=24` });
     const asked = [];
     page.on("request", (request) => request.url().endsWith("/tokenize") && asked.push(request.postDataJSON()));
     await page.locator("#question").fill(how.language === "ko" ? "안녕?" : "Hello?");
@@ -106,7 +109,7 @@ test("greedy text is the same again, and the address keeps what was set", async 
 });
 
 test("a setting that is changed while the model writes acts from the next token on", async () => {
-  const { page, done } = await open(server.address, { at: "#text=Mina&max_tokens=200" });
+  const { page, done } = await open(server.address, { at: `${GREEDY}&text=Mina&max_tokens=200` });
   const asked = [];
   page.on("request", (request) => request.url().endsWith("/v1/completions") && asked.push(request.postDataJSON()));
   await slowly(page);
@@ -123,7 +126,7 @@ test("a setting that is changed while the model writes acts from the next token 
 });
 
 test("Stop keeps what is there, and Go on goes on behind it", async () => {
-  const { page, done } = await open(server.address, { at: "#text=Mina&max_tokens=200" });
+  const { page, done } = await open(server.address, { at: `${GREEDY}&text=Mina&max_tokens=200` });
   await slowly(page);
   await button(page, "Write", "쓰기").click();
   await page.waitForFunction(() => document.querySelectorAll(".chip").length > 3);
@@ -226,14 +229,23 @@ test("half a syllable is never sent", async () => {
 });
 
 test("what is too long for the model is said, and nothing is lost", async () => {
-  const { page, done } = await open(server.address, { width: 390 });
+  const { page, done } = await open(server.address, { width: 390, at: GREEDY });
   const long = "가나다라마바사아자차카타파하".repeat(30);
   await page.locator("#prompt").fill(long);
   await page.locator("#prompt-count.too-long").waitFor();
   await button(page, "Write", "쓰기").click();
-  await ended(page);
-  assert.equal(await chips(page).count(), 0);
-  assert.match(await page.locator(".status:visible").textContent(), /context is full/);
+  await page.getByRole("alert").getByText("The beginning has 1260 tokens and the model reads at most 256").waitFor();
+  // Until the context is full, and no further.
+  await page.locator("#prompt").fill("가".repeat(80));
+  await button(page, "Write", "쓰기").click();
+  await page.locator(".status", { hasText: "context is full" }).waitFor();
+  assert.match(await page.locator(".status").textContent(), /256 of 256/);
+  assert(await page.getByRole("button", { name: "Go on" }).isDisabled());
+  await page.locator("#prompt").fill(long);
+  await page.locator("#prompt-count.too-long").waitFor();
+  await button(page, "Write", "쓰기").click();
+  await page.getByRole("alert").getByText("1260 tokens").waitFor();
+  assert.match(await page.locator(".status").textContent(), /256 of 256/, "the text that was there stays");
   assert.equal(await page.locator("#prompt").inputValue(), long);
   await shot(page, "play-too-long");
   await done();
@@ -241,7 +253,7 @@ test("what is too long for the model is said, and nothing is lost", async () => 
 
 test("a server that goes away is told of, and the text stays", async () => {
   const own = await serve([`small=${model()}`]);
-  const { page, done } = await open(own.address, { at: "#max_tokens=20", allow: ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET"] });
+  const { page, done } = await open(own.address, { at: `${GREEDY}&max_tokens=20`, allow: ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET"] });
   await page.locator("#prompt").fill("Mina");
   await button(page, "Write", "쓰기").click();
   await ended(page);

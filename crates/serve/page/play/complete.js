@@ -114,6 +114,11 @@ export class Complete {
     try {
       const ids = await idsOf(this.model.id, { prompt });
       if (this.left) return;
+      if (ids.length >= this.model.context) {
+        this.busy = false;
+        this.notes.say(t("prompt-full", { n: ids.length, context: this.model.context }));
+        return this.show();
+      }
       remember(state.past, copied(state.text));
       state.text = { ids, prompt, pieces: [], finish: null };
     } catch (error) {
