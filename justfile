@@ -14,6 +14,11 @@ ci:
 test:
     cargo test --workspace --locked
 
+# The page of `foretoken serve` in Chromium; SHOTS=DIR keeps pictures of it.
+browser:
+    cargo build --locked -p foretoken-cli
+    bash crates/serve/browser/run
+
 fmt:
     cargo fmt --all
 

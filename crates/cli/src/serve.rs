@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Serves models over HTTP, with OpenAI's interface: completions, chat, streams, log-probabilities.
+/// Serves models over HTTP: a page for a browser, and OpenAI's interface (completions, chat, streams, log-probabilities).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Only programs of this machine are answered unless --host says otherwise, which needs --api-key-file. SIGTERM and Ctrl-C let requests
@@ -144,7 +144,9 @@ fn usage(error: foretoken_serve::Error) -> anyhow::Error {
 fn say(event: &Event, quiet: bool) {
     let faint = |text: String| say_error(&paint(&text, FAINT, stderr_color()));
     match event {
-        Event::Listening(address) => say_error(&format!("listening on http://{address}")),
+        Event::Listening(address) => say_error(&format!(
+            "listening on http://{address}, which a browser opens as a page"
+        )),
         Event::Loaded { model, took, bytes } => say_error(&format!(
             "serving {model}: opened in {:.1} s, weights of {}, up to {} for texts",
             took.as_secs_f64(),

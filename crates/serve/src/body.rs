@@ -20,6 +20,12 @@ impl From<String> for Body {
     }
 }
 
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Body::Whole(Some(bytes))
+    }
+}
+
 impl From<Value> for Body {
     fn from(value: Value) -> Self {
         value.to_string().into()

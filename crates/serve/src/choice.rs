@@ -46,6 +46,7 @@ pub(crate) struct Choice<'a> {
     prompt: &'a Prompt,
     echo: bool,
     logprobs: bool,
+    tells_end: bool,
     /// None once it has ended.
     stream: Option<TextStream<'a>>,
     /// Characters before the first token of the text, and those shown since.
@@ -79,6 +80,7 @@ impl<'a> Choice<'a> {
             prompt,
             echo,
             logprobs,
+            tells_end: plan.tells_end,
             stream: Some(TextStream::new(tokenizer, &plan.parameters.stop)),
             base: if echo { prompt.text.chars().count() } else { 0 },
             shown: 0,
@@ -162,8 +164,7 @@ impl<'a> Choice<'a> {
         let (text, stopped) = stream.finish();
         self.shown += text.chars().count();
         let mut marks = self.released(!stopped);
-        // Whoever scores a prompt counts on a place for every token that was asked for.
-        if let (true, true, Some(end)) = (self.echo, self.logprobs, end) {
+        if let (true, true, Some(end)) = (self.tells_end, self.logprobs, end) {
             marks.push(Mark {
                 id: end.token.id,
                 thought: Some(end),

@@ -75,6 +75,7 @@ pub(crate) async fn answer(
         created: respond::now(),
         model: model.name.clone(),
         logprobs: plan.logprobs.is_some(),
+        by_token: plan.by_token,
     };
     // Keys take turns where there are several; else requests do.
     let flow = key

@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode, Version, header};
 use std::net::IpAddr;
 
-/// Refuses hosts and origins that are not ours, and those without a key; says which key it was. `/health` needs none.
+/// Refuses hosts and origins that are not ours, and those without a key; says which key it was. What is `open` needs none.
 pub(crate) fn check(parts: &Parts, options: &Options, open: bool) -> Result<Option<usize>, Fault> {
     let host = host(parts)?;
     if let Some(host) = &host

@@ -68,7 +68,11 @@ fn look(view: &str, body: &Value, gpt: &Gpt) -> Result<String, Fault> {
         "attn" => attention(&fields, &look),
         "stream" => json(look.stream(&positions(&fields, &look)?, whole("top", 50, 5)?)),
         "why" => why(&fields, &look),
-        "next" => json(look.next(parameters::sampling(&fields)?, whole("top", 200, 20)?)),
+        "next" => json(look.next(
+            position(&fields, &look)?,
+            parameters::sampling(&fields)?,
+            whole("top", 200, 20)?,
+        )),
         _ => {
             let layers = gpt.model().dims().n_layer;
             let layer = whole("layer", layers as u64 - 1, layers / 2)?;
@@ -123,14 +127,19 @@ fn positions(fields: &Fields<'_>, look: &Look<'_>) -> Result<Vec<usize>, Fault> 
     list.ok_or_else(wrong)?.iter().map(position).collect()
 }
 
-fn why(fields: &Fields<'_>, look: &Look<'_>) -> Result<String, Fault> {
+/// `at`: one position, the last unless given.
+fn position(fields: &Fields<'_>, look: &Look<'_>) -> Result<usize, Fault> {
     let at = match fields.get("at") {
         None => -1,
         Some(value) => value
             .as_i64()
             .ok_or_else(|| fields.wrong("at", "a position, as 3 or -1"))?,
     };
-    let position = look.position(at as isize).map_err(fault)?;
+    look.position(at as isize).map_err(fault)
+}
+
+fn why(fields: &Fields<'_>, look: &Look<'_>) -> Result<String, Fault> {
+    let position = position(fields, look)?;
     let token = |field: &str| {
         let named = fields.string(field)?;
         let token = named.map(|named| look.gpt().token(named)).transpose();

@@ -67,7 +67,7 @@ const PARAMETERS: [Field; 16] = [
     ),
 ];
 
-const COMPLETION: [Field; 5] = [
+const COMPLETION: [Field; 6] = [
     (
         "prompt",
         "string",
@@ -78,6 +78,11 @@ const COMPLETION: [Field; 5] = [
         "logprobs",
         "integer",
         "0 to 5: the likeliest tokens that are reported at each place",
+    ),
+    (
+        "top_logprobs",
+        "integer",
+        "0 to 20, in the place of `logprobs`: reported as chats have it, with ids and bytes, and with the end token that ended a text",
     ),
     (
         "echo",
@@ -139,7 +144,7 @@ const LENS: [Field; 14] = [
         "attn: [layer, head] in full; all of them in small unless given",
     ),
     ("cells", "string", "attn with a head: weight, value or score"),
-    ("at", "array", "stream: positions, as [0, -1]; why: one position"),
+    ("at", "array", "stream: positions, as [0, -1]; why, next: one position"),
     ("top", "integer", "stream, next: likeliest tokens"),
     (
         "token",
@@ -161,6 +166,28 @@ const LENS: [Field; 14] = [
     ),
 ];
 
+/// Numbers of a shape make the question one about GPT-2; without them it is about `model`.
+const SIZE: [Field; 10] = [
+    ("model", "string", "Which model; may be left out where there is but one"),
+    ("n_layer", "integer", "L: number of blocks"),
+    ("n_head", "integer", "h: number of heads"),
+    ("n_embd", "integer", "d: width of the residual stream"),
+    ("vocab_size", "integer", "V: size of the vocabulary"),
+    (
+        "n_positions",
+        "integer",
+        "The longest context; as long as `seq_len` needs unless given",
+    ),
+    ("batch_size", "integer", "B: sequences in a batch; 1 unless given"),
+    (
+        "seq_len",
+        "integer",
+        "T: tokens in a sequence; the whole context unless given",
+    ),
+    ("memory", "integer", "Also say what fits into so many bytes"),
+    ("threads", "integer", "Threads; one a core unless given"),
+];
+
 /// The fields of a route's body.
 pub(crate) fn fields(does: Does) -> Vec<Field> {
     match does {
@@ -169,6 +196,7 @@ pub(crate) fn fields(does: Does) -> Vec<Field> {
         Does::Tokenize => TOKENIZE.to_vec(),
         Does::Detokenize => DETOKENIZE.to_vec(),
         Does::Lens => LENS.to_vec(),
+        Does::Size => SIZE.to_vec(),
         _ => Vec::new(),
     }
 }
@@ -208,6 +236,8 @@ fn path(route: &Route) -> Value {
     });
     let content = match route.does {
         Does::Metrics => json!({ "text/plain": {} }),
+        Does::Page if route.path == "/" => json!({ "text/html": {} }),
+        Does::Page => json!({ "text/javascript": {}, "text/css": {}, "image/svg+xml": {} }),
         Does::Texts(_) => json!({ "application/json": {}, "text/event-stream": {} }),
         _ => json!({ "application/json": {} }),
     };
@@ -215,7 +245,7 @@ fn path(route: &Route) -> Value {
         "summary": route.summary,
         "responses": { "200": { "description": "The answer", "content": content }, "default": error },
     });
-    if route.does != Does::Health {
+    if !route.does.is_open() {
         operation["security"] = json!([{ "key": [] }, {}]);
     }
     if let Some((_, name)) = route.path.split_once('{') {

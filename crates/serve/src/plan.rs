@@ -34,6 +34,11 @@ pub(crate) struct Plan {
     pub(crate) max_tokens: Vec<usize>,
     /// How many of the likeliest tokens are reported beside each token's own log-probability; `None` = no report.
     pub(crate) logprobs: Option<usize>,
+    /// Whether log-probabilities are reported token by token, with ids and bytes; else as four lists.
+    pub(crate) by_token: bool,
+    /// Whether the end token that ended a text is reported, too: whoever scores a prompt counts on a place for every token that was
+    /// asked for, and whoever asks for ids wants to know how likely the end was.
+    pub(crate) tells_end: bool,
     /// Whether the prompt stands before each text.
     pub(crate) echo: bool,
     /// Texts after each prompt, of which the best `n` are given.
@@ -65,13 +70,23 @@ impl Plan {
                 "`suffix` is not supported: these models read from left to right",
             ));
         }
+        let echo = fields.bool("echo")?;
+        let (lists, by_token) = (fields.whole("logprobs", 0..=5)?, fields.whole("top_logprobs", 0..=20)?);
+        if lists.is_some() && by_token.is_some() {
+            return Err(Fault::field(
+                "top_logprobs",
+                "`logprobs` and `top_logprobs` are two forms of one report: expected one of them",
+            ));
+        }
         let asked = fields.whole("max_tokens", 0..=u64::MAX)?.unwrap_or(COMPLETION_TOKENS);
         let prompts = prompts(&fields, loaded)?;
         let mut plan = Plan {
             max_tokens: vec![usize::try_from(asked).unwrap_or(usize::MAX); prompts.len()],
             prompts,
-            logprobs: fields.whole("logprobs", 0..=5)?.map(|n| n as usize),
-            echo: fields.bool("echo")?,
+            logprobs: by_token.or(lists).map(|n| n as usize),
+            by_token: by_token.is_some(),
+            tells_end: echo || by_token.is_some(),
+            echo,
             best_of,
             parameters,
         };
@@ -116,6 +131,8 @@ impl Plan {
                 text: String::new(),
             }],
             logprobs: logprobs.then_some(top.unwrap_or(0) as usize),
+            by_token: true,
+            tells_end: false,
             echo: false,
             best_of: parameters.n,
             parameters,

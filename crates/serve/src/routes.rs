@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::plan::Kind;
 use crate::state::State;
 use crate::ticket::Ticket;
-use crate::{generate, guard, lens, openapi, respond, tokens};
+use crate::{generate, guard, lens, openapi, page, respond, size, tokens};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
+    Page,
     Health,
     Metrics,
     OpenApi,
@@ -27,6 +28,14 @@ pub(crate) enum Does {
     Detokenize,
     TokenizerInfo,
     Lens,
+    Size,
+}
+
+impl Does {
+    /// What is answered without a key: nothing of a model is in it.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Does::Page | Does::Health)
+    }
 }
 
 /// A method and a path.
@@ -58,7 +67,9 @@ const fn post(path: &'static str, does: Does, summary: &'static str) -> Route {
 }
 
 /// All there is.
-pub(crate) const ROUTES: [Route; 11] = [
+pub(crate) const ROUTES: [Route; 14] = [
+    get("/", Does::Page, "The page, for a browser"),
+    get("/page/{file}", Does::Page, "The files that it is made of"),
     get(
         "/health",
         Does::Health,
@@ -89,6 +100,11 @@ pub(crate) const ROUTES: [Route; 11] = [
         "/lens/{view}",
         Does::Lens,
         "What happens inside of a model: shape, tokens, embed, attn, stream, why, next or neurons",
+    ),
+    post(
+        "/size",
+        Does::Size,
+        "The sizes of a model that is served, or of one with other numbers: parameters, memory, flops, and what fits",
     ),
 ];
 
@@ -134,7 +150,7 @@ async fn dispatch(
     ticket: &mut Option<Ticket>,
 ) -> Result<Response<Body>, Fault> {
     let found = find(parts.uri.path());
-    let open = found.is_some_and(|(route, _)| route.does == Does::Health);
+    let open = found.is_some_and(|(route, _)| route.does.is_open());
     let key = guard::check(parts, &state.options, open)?;
     let Some((route, rest)) = found else {
         let message = "there is nothing at this path: /openapi.json lists what there is";
@@ -160,6 +176,7 @@ async fn dispatch(
     match route.does {
         Does::Texts(kind) => generate::answer(state, kind, body, key, ticket).await,
         Does::Lens => lens::answer(rest, body).await,
+        Does::Size => respond::blocking(body, size::size).await.map(respond::written),
         Does::Tokenize => respond::blocking(body, tokens::tokenize).await.map(respond::written),
         _ => respond::blocking(body, tokens::detokenize).await.map(respond::written),
     }
@@ -168,6 +185,7 @@ async fn dispatch(
 /// What needs no body.
 fn look_up(state: &State, parts: &Parts, does: Does, rest: &str) -> Result<Response<Body>, Fault> {
     Ok(match does {
+        Does::Page => page::file(rest, &parts.headers)?,
         Does::Health => health(state),
         Does::Metrics => {
             let page = state.metrics.page(state.models.iter().map(|model| &**model));

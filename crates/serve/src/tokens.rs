@@ -58,6 +58,7 @@ pub(crate) fn info(state: &State, model: Option<&str>) -> Result<Value, Fault> {
         "vocab_size": tokenizer.vocab_size(),
         "model_max_length": loaded.context(),
         "eos_token": name(tokenizer.eos_id()),
+        "end_token_ids": loaded.gpt.end_ids(),
         "special_tokens": special,
         "chat_template": loaded.template.source(),
     }))

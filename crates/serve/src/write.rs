@@ -20,6 +20,8 @@ pub(crate) struct Head {
     pub(crate) model: String,
     /// Whether log-probabilities are reported.
     pub(crate) logprobs: bool,
+    /// [`Plan::by_token`](crate::plan::Plan::by_token).
+    pub(crate) by_token: bool,
 }
 
 /// Tokens of a request.
@@ -124,9 +126,9 @@ impl Head {
         if !self.logprobs {
             return Value::Null;
         }
-        match self.kind {
-            Kind::Completion => parallel(&part.marks, tokenizer),
-            Kind::Chat => json!({
+        match self.by_token {
+            false => parallel(&part.marks, tokenizer),
+            true => json!({
                 "content": part.marks.iter().map(|mark| content(mark, tokenizer)).collect::<Vec<_>>(), "refusal": null,
             }),
         }
@@ -156,17 +158,18 @@ fn top(mark: &Mark, tokenizer: &Tokenizer) -> Value {
     map.into()
 }
 
-/// A token of `/v1/chat/completions`.
+/// A token of `/v1/chat/completions`, with its id beside what OpenAI says of it. Nothing is thought of a prompt's first.
 fn content(mark: &Mark, tokenizer: &Tokenizer) -> Value {
-    let entry = |&Logprob { id, logprob }: &Logprob| {
+    let entry = |id: u32, logprob: Value| {
         let bytes = tokenizer.id_to_bytes(id).unwrap_or_default();
-        json!({ "token": String::from_utf8_lossy(bytes), "logprob": number(logprob), "bytes": bytes })
+        json!({ "id": id, "token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes })
     };
     let Some(thought) = &mark.thought else {
-        return Value::Null;
+        return entry(mark.id, Value::Null);
     };
-    let mut token = entry(&thought.token);
-    token["top_logprobs"] = thought.top.iter().map(entry).collect();
+    let mut token = entry(mark.id, number(thought.token.logprob));
+    let top = thought.top.iter().map(|top| entry(top.id, number(top.logprob)));
+    token["top_logprobs"] = top.collect();
     token
 }
 

@@ -300,7 +300,7 @@ impl LensCommand {
                 if let Some(dry) = &mut parameters.dry {
                     dry.sequence_breakers = sampling.breakers(look.gpt().tokenizer())?;
                 }
-                out.show(&look.next(parameters, top)?, draw::next, svg::next)
+                out.show(&look.next(look.position(-1)?, parameters, top)?, draw::next, svg::next)
             }),
             View::Neurons(NeuronsView {
                 of,

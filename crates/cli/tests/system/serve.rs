@@ -36,6 +36,7 @@ impl Server {
         };
         let address = line()
             .strip_prefix("listening on http://")
+            .and_then(|line| line.strip_suffix(", which a browser opens as a page"))
             .expect("its address")
             .to_owned();
         let opened = line();

@@ -116,6 +116,7 @@ pub fn probe(gpt: &Gpt, prompt: &str, max_tokens: usize) -> Result<Probed, Error
         ..Sampling::default()
     };
     let next = look.next(
+        look.ids().len() - 1,
         Sampling {
             temperature: 1.0,
             ..Sampling::default()

@@ -17,6 +17,8 @@ pub struct Next {
     pub model: String,
     /// Every token.
     pub tokens: Vec<Piece>,
+    /// The position whose next token it is about.
+    pub position: usize,
     /// How unsure the model is, in bits.
     pub entropy: f64,
     /// The temperature.
@@ -49,16 +51,19 @@ pub struct Choice {
 }
 
 impl Look<'_> {
-    /// The `count` likeliest tokens after the text.
+    /// The `count` likeliest tokens behind `position`.
     ///
     /// # Errors
     /// Sampling parameters that mean nothing; no memory.
-    pub fn next(&self, sampling: Sampling, count: usize) -> Result<Next, Error> {
+    ///
+    /// # Panics
+    /// Where the position is not of the text.
+    pub fn next(&self, position: usize, sampling: Sampling, count: usize) -> Result<Next, Error> {
         let trace = self.trace(Keep::STREAM, &[])?;
-        let logits = self.logits(&trace, self.ids.len() - 1);
+        let logits = self.logits(&trace, position);
         let temperature = sampling.temperature;
         let mut sampler = Sampler::new(sampling, 0, 0)?;
-        let drawn = sampler.candidates(self.gpt.pool(), &logits, &Context::prompt(&self.ids))?;
+        let drawn = sampler.candidates(self.gpt.pool(), &logits, &Context::prompt(&self.ids[..=position]))?;
         let seen = distribution(&logits, count);
         let scaled: Vec<f32> = logits.iter().map(|logit| logit / temperature).collect();
         let ends = self.gpt.end_ids();
@@ -97,6 +102,7 @@ impl Look<'_> {
             view: "next",
             model: self.model_name(),
             tokens: self.pieces.clone(),
+            position,
             entropy: seen.entropy,
             temperature,
             kept: drawn.len(),

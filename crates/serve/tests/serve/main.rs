@@ -3,4 +3,5 @@
 mod bad;
 mod common;
 mod leaving;
+mod page;
 mod texts;

@@ -68,6 +68,10 @@ fn a_stream_is_the_whole_answer_in_parts() {
             "/v1/completions",
             json!({ "prompt": "Mina", "logprobs": 0, "stop": ["e", "th", "a"] }),
         ),
+        (
+            "/v1/completions",
+            json!({ "prompt": "안녕", "top_logprobs": 4, "n": 2 }),
+        ),
         ("/v1/completions", json!({ "prompt": "", "n": 3 })),
         (
             "/v1/chat/completions",
@@ -122,7 +126,8 @@ fn a_stream_is_the_whole_answer_in_parts() {
             if chat {
                 assert_eq!(own[0]["choices"][0]["delta"]["role"], "assistant");
             }
-            let list = |choice: &Value| match chat {
+            let by_token = chat || body.get("top_logprobs").is_some();
+            let list = |choice: &Value| match by_token {
                 true => choice["logprobs"]["content"].as_array().cloned().unwrap_or_default(),
                 false => choice["logprobs"]["token_logprobs"]
                     .as_array()
@@ -131,7 +136,7 @@ fn a_stream_is_the_whole_answer_in_parts() {
             };
             let streamed: Vec<Value> = own.iter().flat_map(|part| list(&part["choices"][0])).collect();
             assert_eq!(streamed, list(choice), "{path}");
-            if chat || body.get("logprobs").is_some() {
+            if by_token || body.get("logprobs").is_some() {
                 assert!(!streamed.is_empty());
             }
         }
@@ -306,7 +311,7 @@ fn the_document_lists_every_route_and_every_field_is_checked() {
             if path == "/lens/{view}" {
                 continue;
             }
-            let at = path.replace("{model}", "tiny");
+            let at = path.replace("{model}", "tiny").replace("{file}", "page.js");
             if method == "get" {
                 assert_eq!(running.get(&at).status, 200, "{at}");
                 assert_eq!(running.post(&at, &json!({})).status, 405, "{at}");
@@ -331,7 +336,7 @@ fn the_document_lists_every_route_and_every_field_is_checked() {
                         body[name] = value;
                     }
                 }
-                if field == "top_logprobs" {
+                if field == "top_logprobs" && path == "/v1/chat/completions" {
                     body["logprobs"] = true.into();
                 }
                 body[field] = wrong;
@@ -387,7 +392,20 @@ fn every_view_of_the_inside_is_that_of_the_library() {
         assert_eq!(running.ok(&format!("/lens/{view}"), &body), expected, "{view}");
     }
     let next = running.ok("/lens/next", &json!({ "text": "Mina", "temperature": 0.5, "top": 4 }));
-    assert_eq!(next["view"], "next");
+    assert_eq!((&next["view"], &next["position"]), (&json!("next"), &json!(3)));
+    // Behind an earlier token it is what follows the text up to there.
+    let behind = json!({ "text": "Mina", "at": 1, "top_k": 3 });
+    let alone = json!({ "text": "Mi", "top_k": 3 });
+    let choices = |body: &Value| running.ok("/lens/next", body)["choices"].clone();
+    let (behind, alone) = (choices(&behind), choices(&alone));
+    for (one, other) in behind.as_array().unwrap().iter().zip(alone.as_array().unwrap()) {
+        assert_eq!((&one["id"], &one["rank"]), (&other["id"], &other["rank"]));
+        let near = |field: &str| (one[field].as_f64().unwrap() - other[field].as_f64().unwrap()).abs() < 1e-5;
+        assert!(
+            near("probability") && one["drawn"].is_null() == other["drawn"].is_null(),
+            "{one} {other}"
+        );
+    }
     let head = running.ok(
         "/lens/attn",
         &json!({ "text": "Mina", "head": [0, 1], "by": "word", "cells": "score" }),
@@ -409,6 +427,7 @@ fn every_view_of_the_inside_is_that_of_the_library() {
         ("why", json!({ "text": "a", "patch": "abc" }), "patch"),
         ("neurons", json!({ "text": "a", "layer": 7 }), "layer"),
         ("next", json!({ "text": "a", "temperature": -1 }), "temperature"),
+        ("next", json!({ "text": "a", "at": 1 }), "at"),
     ] {
         let answer = running.post(&format!("/lens/{view}"), &body);
         assert_eq!(
@@ -419,6 +438,62 @@ fn every_view_of_the_inside_is_that_of_the_library() {
         );
     }
     assert_eq!(running.post("/lens/nothing", &json!({ "text": "a" })).status, 404);
+}
+
+#[test]
+fn sizes_are_those_of_the_plans_that_allocate() {
+    use foretoken::model::{gpt2, sizes};
+    let running = Running::start(Options::default());
+    let options = sizes::Options {
+        threads: 3,
+        ..Default::default()
+    };
+    let served = foretoken::open_model(&model()).unwrap();
+    let report = written(&sizes::report(&*served, 2, 8, &options).unwrap());
+    let own = running.ok("/size", &json!({ "batch_size": 2, "seq_len": 8, "threads": 3 }));
+    assert_eq!(own["name"], "tiny");
+    assert!(own["fit"].is_null());
+    for field in ["walk", "parameters", "training", "generation", "flops", "letters"] {
+        assert_eq!(own[field], report[field], "{field}");
+    }
+    let config = gpt2::Config {
+        n_layer: 2,
+        n_head: 3,
+        n_embd: 48,
+        vocab_size: 500,
+        n_positions: 2000,
+        ..Default::default()
+    };
+    let model = gpt2::Gpt2::new(config).unwrap();
+    let report = written(&sizes::report(&model, 1, 2000, &options).unwrap());
+    let shape = json!({
+        "n_layer": 2, "n_head": 3, "n_embd": 48, "vocab_size": 500, "seq_len": 2000, "threads": 3, "memory": 1 << 30,
+    });
+    let asked = running.ok("/size", &shape);
+    assert_eq!(asked["parameters"], report["parameters"]);
+    assert_eq!(asked["training"], report["training"]);
+    // What is said to fit fits, and one more does not.
+    let most = asked["fit"]["training"]["longest"]["largest"].as_u64().unwrap();
+    let bytes = |t: u64| {
+        let mut body = shape.clone();
+        body["seq_len"] = t.into();
+        running.ok("/size", &body)["training"]["bytes"].as_u64().unwrap()
+    };
+    assert!(bytes(most) <= 1 << 30 && bytes(most + 1) > 1 << 30, "{most}");
+    for (body, param) in [
+        (json!({ "n_embd": 10, "n_head": 3 }), "n_head"),
+        (json!({ "n_layer": 1 << 20 }), "n_layer"),
+        (json!({ "n_embd": 0 }), "n_embd"),
+        (json!({ "n_positions": 4, "seq_len": 5 }), "seq_len"),
+        (json!({ "batch_size": 1 << 24, "seq_len": 2 }), "seq_len"),
+        (json!({ "seq_len": 1 << 20 }), "seq_len"),
+        (json!({ "memory": 0 }), "memory"),
+    ] {
+        let answer = running.post("/size", &body);
+        let found = (answer.status, answer.json()["error"]["param"].clone());
+        assert_eq!(found, (400, json!(param)), "{body} {}", answer.body);
+    }
+    assert_eq!(running.post("/size", &json!({ "model": "other" })).status, 404);
 }
 
 #[test]
