@@ -53,6 +53,7 @@ mod parameters;
 mod plan;
 mod respond;
 mod routes;
+mod runs;
 mod server;
 mod stall;
 mod state;

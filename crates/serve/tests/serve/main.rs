@@ -3,4 +3,5 @@
 mod bad;
 mod common;
 mod leaving;
+mod runs;
 mod texts;
