@@ -13,6 +13,7 @@ import * as words from "./words.js";
  */
 const VIEWS = [
   { name: "play", model: true },
+  { name: "runs" },
 ];
 
 const AGAIN = 1000;
