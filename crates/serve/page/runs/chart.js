@@ -10,6 +10,8 @@ import { fewer } from "./store.js";
 /** Part of the chart to each side that a smoothed value is fitted to, and the fewest values. */
 const WINDOW = 0.04;
 const FEWEST = 6;
+/** Points that are drawn of a curve. */
+const DOTS = 60;
 const HIGH = 230;
 const LEFT = 52;
 const BELOW = 26;
@@ -171,9 +173,11 @@ export class Chart {
     const line = el("svg:path", { class: `chart-line ${kind} c${color}`, d: points.length === 1 ? `${d}h0` : d });
     if (kind !== "points") return [line];
     const best = buckets.reduce((best, one, i) => (one.mean < buckets[best].mean ? i : best), 0);
-    return [line, ...points.map(([x, y], i) => (i === best || points.length <= 60) &&
-      el("svg:circle", { class: `chart-point c${color}${i === best ? " best" : ""}`, cx: x, cy: y, r: i === best ? 5 : 2.5 }))
-      .filter(Boolean)];
+    // Points that would run together are thinned.
+    const every = Math.ceil(points.length / DOTS);
+    const dots = points.map(([x, y], i) => (i === best || i % every === 0) &&
+      el("svg:circle", { class: `chart-point c${color}${i === best ? " best" : ""}`, cx: x, cy: y, r: i === best ? 5 : 2.5 }));
+    return [line, ...dots.filter(Boolean)];
   }
 
   #level({ value, label, color }, divisor) {

@@ -154,7 +154,7 @@ export const ko = {
   "runs-row-steps": "{steps}스텝 중 {step}",
   "runs-row-val": "검증 {loss}",
   "runs-row-train": "손실 {loss}",
-  "runs-row-served": "{model}(으)로 서빙 중",
+  "runs-row-served": "서빙 중({model})",
   "runs-several": "기록 {n}개 비교",
   "runs-progress": "진행한 스텝",
   "runs-figures": "주요 수치",
