@@ -21,6 +21,7 @@ under way end; a second one leaves at once. What is asked and answered is not lo
 Examples:
   foretoken serve runs/book
   foretoken serve small=openai-community/gpt2 talk=SmolLM2-135M-Instruct.Q4_1.gguf --port 8000
+  foretoken serve --runs experiments                     to watch trainings: no model is needed for it
   foretoken serve model.gguf --host 0.0.0.0 --api-key-file keys.txt --allow-host gpt.example
   curl localhost:8080/v1/completions -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 40}'
   lm_eval --model local-completions --tasks lambada_openai \\
@@ -30,6 +31,9 @@ pub(crate) struct Serve {
     /// the latest run unless given
     #[arg(value_name = "[NAME=]MODEL")]
     models: Vec<String>,
+    /// The folder whose runs can be watched; runs, where `train` makes them, unless given
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     host: IpAddr,
@@ -69,6 +73,7 @@ impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let keys = self.api_key_file.as_deref().map(Keys::read).transpose()?;
         let options = Options {
+            runs: Some(self.runs_dir().to_owned()),
             host: self.host,
             port: self.port,
             keys: keys.unwrap_or_default(),
@@ -80,7 +85,11 @@ impl Serve {
             drain: Duration::from_secs(self.drain),
             ..Options::default()
         };
-        let server = Server::bind(options, self.served()?).map_err(usage)?;
+        let served = self.served()?;
+        if served.is_empty() {
+            say_error("no model is served: there is none yet, so that runs can only be watched");
+        }
+        let server = Server::bind(options, served).map_err(usage)?;
         let stopper = server.stopper();
         let stopped = AtomicBool::new(false);
         ctrlc::set_handler(move || {
@@ -94,10 +103,24 @@ impl Serve {
         Ok(())
     }
 
+    fn runs_dir(&self) -> &Path {
+        self.runs.as_deref().unwrap_or(Path::new(crate::train::RUNS))
+    }
+
     fn served(&self) -> anyhow::Result<Vec<Served>> {
         let quantize = self.quantize.map(Into::into);
+        if let Some(dir) = self.runs.as_deref().filter(|dir| !dir.is_dir()) {
+            return Err(Usage(format!("--runs {}: expected a folder of runs", dir.display())).into());
+        }
         if self.models.is_empty() {
-            let path = foretoken::latest_run(Path::new(crate::train::RUNS))?;
+            let path = match foretoken::latest_run(self.runs_dir()) {
+                Ok(path) => path,
+                // Runs without a checkpoint, or to come: they can be watched.
+                Err(_) if self.runs.is_some() || foretoken::last_run(self.runs_dir()).is_some() => {
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error.into()),
+            };
             let name = name_of(&path.to_string_lossy());
             return Ok(vec![Served { name, path, quantize }]);
         }

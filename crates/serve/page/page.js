@@ -14,6 +14,7 @@ import * as words from "./words.js";
 const VIEWS = [
   { name: "play", model: true },
   { name: "look", model: true },
+  { name: "runs" },
 ];
 
 const AGAIN = 1000;

@@ -20,7 +20,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Nothing to serve.
-    #[error("no model was named: expected at least one")]
+    #[error("neither a model nor a folder of runs was named: expected at least one")]
     NoModel,
     /// Two models of one name.
     #[error("two models are called {name}: name one of them otherwise, as NAME=PATH")]

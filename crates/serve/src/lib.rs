@@ -54,6 +54,7 @@ mod parameters;
 mod plan;
 mod respond;
 mod routes;
+mod runs;
 mod server;
 mod size;
 mod stall;

@@ -2,6 +2,7 @@
 
 use crate::plan::Kind;
 use crate::routes::{Does, ROUTES, Route};
+use crate::runs::Ask;
 use serde_json::{Map, Value, json};
 
 /// A field of a request: its name, type and meaning.
@@ -188,6 +189,16 @@ const SIZE: [Field; 10] = [
     ("threads", "integer", "Threads; one a core unless given"),
 ];
 
+const PROBE: [Field; 3] = [
+    ("text", "string", "What the checkpoint goes on from, at most 4096 bytes"),
+    ("step", "integer", "Which checkpoint; the newest unless given"),
+    (
+        "max_tokens",
+        "integer",
+        "Tokens that it writes, 0 to 128; 24 unless given",
+    ),
+];
+
 /// The fields of a route's body.
 pub(crate) fn fields(does: Does) -> Vec<Field> {
     match does {
@@ -197,6 +208,7 @@ pub(crate) fn fields(does: Does) -> Vec<Field> {
         Does::Detokenize => DETOKENIZE.to_vec(),
         Does::Lens => LENS.to_vec(),
         Does::Size => SIZE.to_vec(),
+        Does::Probe => PROBE.to_vec(),
         _ => Vec::new(),
     }
 }
@@ -249,10 +261,15 @@ fn path(route: &Route) -> Value {
         operation["security"] = json!([{ "key": [] }, {}]);
     }
     if let Some((_, name)) = route.path.split_once('{') {
-        let name = name.trim_end_matches('}');
+        let name = name.split_once('}').map_or(name, |(name, _)| name);
         operation["parameters"] = json!([{
             "name": name, "in": "path", "required": true, "schema": { "type": "string" },
         }]);
+    }
+    if route.does == Does::Runs(Ask::Steps)
+        && let Some(parameters) = operation["parameters"].as_array_mut()
+    {
+        parameters.push(json!({ "name": "from", "in": "query", "schema": { "type": "integer" } }));
     }
     if route.does == Does::TokenizerInfo {
         operation["parameters"] = json!([{ "name": "model", "in": "query", "schema": { "type": "string" } }]);

@@ -22,6 +22,8 @@ pub struct Served {
 pub struct Options {
     /// The address; one that is not this machine's own needs `keys`.
     pub host: IpAddr,
+    /// A folder of runs that may be watched. Runs that are served may be without it.
+    pub runs: Option<PathBuf>,
     /// The port; 0 takes a free one.
     pub port: u16,
     /// Of which clients show one as `Authorization: Bearer KEY`. Without any, nobody is asked.
@@ -55,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
+            runs: None,
             port: 8080,
             keys: Keys::default(),
             allowed_hosts: Vec::new(),

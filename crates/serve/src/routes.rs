@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::plan::Kind;
 use crate::state::State;
 use crate::ticket::Ticket;
-use crate::{generate, guard, lens, openapi, page, respond, size, tokens};
+use crate::{generate, guard, lens, openapi, page, respond, runs, size, tokens};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -29,6 +29,8 @@ pub(crate) enum Does {
     TokenizerInfo,
     Lens,
     Size,
+    Runs(runs::Ask),
+    Probe,
 }
 
 impl Does {
@@ -42,7 +44,7 @@ impl Does {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) post: bool,
-    /// A name in braces at its end stands for the rest of the path.
+    /// A name in braces at its end stands for the rest of the path, before its end for one part of it.
     pub(crate) path: &'static str,
     pub(crate) does: Does,
     pub(crate) summary: &'static str,
@@ -67,7 +69,7 @@ const fn post(path: &'static str, does: Does, summary: &'static str) -> Route {
 }
 
 /// All there is.
-pub(crate) const ROUTES: [Route; 14] = [
+pub(crate) const ROUTES: [Route; 19] = [
     get("/", Does::Page, "The page, for a browser"),
     get("/page/{file}", Does::Page, "The files that it is made of"),
     get(
@@ -106,21 +108,51 @@ pub(crate) const ROUTES: [Route; 14] = [
         Does::Size,
         "The sizes of a model that is served, or of one with other numbers: parameters, memory, flops, and what fits",
     ),
+    get(
+        "/runs",
+        Does::Runs(runs::Ask::List),
+        "The runs that can be watched, each in a row",
+    ),
+    get(
+        "/runs/{run}",
+        Does::Runs(runs::Ask::Run),
+        "A run: its curves in buckets, config, data and checkpoints",
+    ),
+    get(
+        "/runs/{run}/steps",
+        Does::Runs(runs::Ask::Steps),
+        "The steps of a run from one on, that one among them",
+    ),
+    get(
+        "/runs/{run}/samples",
+        Does::Runs(runs::Ask::Samples),
+        "What a run wrote while it trained",
+    ),
+    post(
+        "/runs/{run}/probe",
+        Does::Probe,
+        "What a checkpoint of a run does with a text",
+    ),
 ];
 
 /// The route of a path, and what stands in its braces.
 fn find(path: &str) -> Option<(&'static Route, &str)> {
-    let exact = ROUTES.iter().find(|route| route.path == path).map(|route| (route, ""));
+    let exact = ROUTES.iter().find(|route| route.path == path && !path.contains('{'));
+    if let Some(route) = exact {
+        return Some((route, ""));
+    }
     let under = |route: &'static Route| {
-        let (start, _) = route.path.split_once('{')?;
-        let rest = path
-            .strip_prefix(start)
-            .filter(|rest| !rest.is_empty() && !rest.contains('{'))?;
-        Some((route, rest))
+        let (start, name) = route.path.split_once('{')?;
+        let (_, end) = name.split_once('}')?;
+        let rest = path.strip_prefix(start)?.strip_suffix(end)?;
+        let is_one = end.is_empty() || !rest.contains('/');
+        (is_one && !rest.is_empty() && !rest.contains('{')).then_some((route, rest))
     };
-    exact
-        .filter(|(route, _)| !route.path.ends_with('}'))
-        .or_else(|| ROUTES.iter().find_map(under))
+    // The longest that fits: /runs/{run}/steps is no run called a/steps.
+    ROUTES
+        .iter()
+        .filter_map(under)
+        .max_by_key(|(route, _)| route.path.len())
 }
 
 /// Answers a request, whatever it is. It counts from here on, also where its client has left before anything is done for it.
@@ -169,6 +201,9 @@ async fn dispatch(
             message,
         ));
     }
+    if let Does::Runs(ask) = route.does {
+        return runs::answer(state, ask, decoded(rest), query(parts, "from")).await;
+    }
     if !route.post {
         return look_up(state, parts, route.does, rest);
     }
@@ -177,6 +212,7 @@ async fn dispatch(
         Does::Texts(kind) => generate::answer(state, kind, body, key, ticket).await,
         Does::Lens => lens::answer(rest, body).await,
         Does::Size => respond::blocking(body, size::size).await.map(respond::written),
+        Does::Probe => runs::probe(state, decoded(rest), body).await,
         Does::Tokenize => respond::blocking(body, tokens::tokenize).await.map(respond::written),
         _ => respond::blocking(body, tokens::detokenize).await.map(respond::written),
     }
@@ -197,12 +233,17 @@ fn look_up(state: &State, parts: &Parts, does: Does, rest: &str) -> Result<Respo
         }
         Does::Model => respond::json(&model_object(&*state.named(&decoded(rest))?)),
         Does::TokenizerInfo => {
-            let query = parts.uri.query().unwrap_or_default().split('&');
-            let model = query.filter_map(|pair| pair.strip_prefix("model=")).map(decoded).next();
+            let model = query(parts, "model");
             respond::json(&tokens::info(state, model.as_deref())?)
         }
         _ => respond::json(&openapi::document()),
     })
+}
+
+/// A value of the address's query.
+fn query(parts: &Parts, name: &str) -> Option<String> {
+    let mut pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(given, _)| *given == name).map(|(_, value)| decoded(value))
 }
 
 fn decoded(text: &str) -> String {

@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::options::{Options, Served};
 use crate::routes;
+use crate::runs::Runs;
 use crate::stall::Stalling;
 use crate::state::State;
 use crate::worker;
@@ -70,9 +71,9 @@ impl Server {
     /// Takes the address.
     ///
     /// # Errors
-    /// No model or two of one name, an address that others reach without a key, or one that cannot be had.
+    /// Neither a model nor a folder of runs, two models of one name, an address that others reach without a key, or one that cannot be had.
     pub fn bind(options: Options, models: Vec<Served>) -> Result<Server, Error> {
-        if models.is_empty() {
+        if models.is_empty() && options.runs.is_none() {
             return Err(Error::NoModel);
         }
         if !options.host.is_loopback() && options.keys.is_empty() {
@@ -134,6 +135,7 @@ impl Server {
         let models = start(&self.models, &self.options, &notices)?;
         let state = Arc::new(State {
             body_bytes: AtomicUsize::new(0),
+            runs: Runs::new(self.options.runs.clone(), &self.models),
             options: self.options,
             models,
             metrics: Metrics::default(),

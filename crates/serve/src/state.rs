@@ -6,6 +6,7 @@ use crate::fields::Fields;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::options::Options;
+use crate::runs::Runs;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) models: Vec<Arc<Model>>,
+    pub(crate) runs: Runs,
     pub(crate) metrics: Metrics,
     pub(crate) on_event: Box<dyn Fn(Event) + Send + Sync>,
     /// Bytes of bodies that are in memory.
@@ -41,10 +43,19 @@ impl State {
         match fields.string("model")? {
             Some(name) => self.named(name),
             None if self.models.len() == 1 => Ok(self.models[0].clone()),
+            None if self.models.is_empty() => Err(none()),
             None => Err(Fault::field(
                 "model",
                 "`model` is missing, and several are served: see /v1/models",
             )),
+        }
+    }
+
+    /// The model of a name, or the first.
+    pub(crate) fn named_or_first(&self, name: Option<&str>) -> Result<Arc<Model>, Fault> {
+        match name {
+            Some(name) => self.named(name),
+            None => self.models.first().cloned().ok_or_else(none),
         }
     }
 
@@ -53,8 +64,17 @@ impl State {
         let found = self.models.iter().find(|model| model.name == name);
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
+            if names.is_empty() {
+                return none();
+            }
             let message = format!("there is no such model: expected {}", names.join(" or "));
             Fault::request(StatusCode::NOT_FOUND, "model_not_found", message).at("model")
         })
     }
+}
+
+/// A server of runs alone.
+fn none() -> Fault {
+    let message = "no model is served here, only runs are shown";
+    Fault::request(StatusCode::NOT_FOUND, "model_not_found", message).at("model")
 }

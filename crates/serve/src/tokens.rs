@@ -44,10 +44,7 @@ pub(crate) fn detokenize(state: &State, body: &Value) -> Result<String, Fault> {
 
 /// What a client needs to know of the tokeniser of a model, the first unless named.
 pub(crate) fn info(state: &State, model: Option<&str>) -> Result<Value, Fault> {
-    let model = match model {
-        Some(name) => state.named(name)?,
-        None => state.models[0].clone(),
-    };
+    let model = state.named_or_first(model)?;
     let loaded = model.loaded()?;
     let tokenizer = loaded.gpt.tokenizer();
     let name = |id: u32| String::from_utf8_lossy(tokenizer.id_to_bytes(id).unwrap_or_default()).into_owned();

@@ -4,6 +4,7 @@ use crate::error::Error;
 use foretoken_formats::durable;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LOCK: &str = "lock";
 
@@ -85,12 +86,23 @@ fn lock(dir: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match locked(&file) {
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: dir.into() }),
         // Some network file systems have no locks; training there is better than none.
         Err(TryLockError::Error(error)) if error.kind() != std::io::ErrorKind::Unsupported => Err(failed(error)),
         _ => Ok(file),
     }
+}
+
+/// Locks a file. Whoever looks whether a run goes on holds its lock for some microseconds.
+fn locked(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..3 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            taken => return taken,
+        }
+    }
+    file.try_lock()
 }
 
 /// Says that this process makes entries of a cache, as long as the file lives. Whoever is alone there clears away what

@@ -17,6 +17,7 @@ mod lens;
 mod memory;
 mod pairs;
 mod pull;
+mod readme;
 mod report;
 mod same_bits;
 mod sampling;

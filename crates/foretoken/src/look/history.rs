@@ -110,6 +110,20 @@ pub fn history<E: From<Error>>(
 /// # Errors
 /// As [`Gpt::look`]; no memory.
 pub fn probe(gpt: &Gpt, prompt: &str, max_tokens: usize) -> Result<Probed, Error> {
+    let probed = probe_while(gpt, prompt, max_tokens, &|| true)?;
+    Ok(probed.expect("nobody ends it"))
+}
+
+/// [`probe`], which ends with nothing as soon as `wanted` says no.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_while(
+    gpt: &Gpt,
+    prompt: &str,
+    max_tokens: usize,
+    wanted: &dyn Fn() -> bool,
+) -> Result<Option<Probed>, Error> {
     let look: Look<'_> = gpt.look(prompt)?;
     let greedy = Sampling {
         temperature: 0.0,
@@ -133,14 +147,22 @@ pub fn probe(gpt: &Gpt, prompt: &str, max_tokens: usize) -> Result<Probed, Error
         .iter()
         .take(TOP)
         .map(|choice| (choice.label.clone(), choice.probability));
-    Ok(Probed {
+    let mut sample = String::new();
+    gpt.stream(prompt, &options, |part| {
+        sample.push_str(part);
+        wanted()
+    })?;
+    if !wanted() {
+        return Ok(None);
+    }
+    Ok(Some(Probed {
         prompt: prompt.to_owned(),
-        sample: gpt.generate(prompt, &options)?,
+        sample,
         top: likeliest.collect(),
         entropy: next.entropy,
         bits: gpt.score(prompt)?.nats() / std::f64::consts::LN_2,
         heads: look.attention(SIDE)?.heads,
-    })
+    }))
 }
 
 /// Compares the tensors of two models, and what they do with some prompts.

@@ -32,7 +32,7 @@ mod why;
 
 pub use attention::{Attention, HeadView, Looked};
 pub use embedding::{Embedding, NeighboursOf, Point};
-pub use history::{Difference, History, Probed, Side, difference, history, probe};
+pub use history::{Difference, History, Probed, Side, difference, history, probe, probe_while};
 pub use neurons::{Context, Neuron, Neurons};
 pub use next::{Choice, Next};
 pub use pieces::{Granularity, Group, Piece, label, pieces};

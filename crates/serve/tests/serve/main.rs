@@ -4,4 +4,5 @@ mod bad;
 mod common;
 mod leaving;
 mod page;
+mod runs;
 mod texts;

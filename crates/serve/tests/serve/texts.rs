@@ -311,7 +311,10 @@ fn the_document_lists_every_route_and_every_field_is_checked() {
             if path == "/lens/{view}" {
                 continue;
             }
-            let at = path.replace("{model}", "tiny").replace("{file}", "page.js");
+            let at = path
+                .replace("{model}", "tiny")
+                .replace("{file}", "page.js")
+                .replace("{run}", "tiny");
             if method == "get" {
                 assert_eq!(running.get(&at).status, 200, "{at}");
                 assert_eq!(running.post(&at, &json!({})).status, 405, "{at}");
@@ -331,6 +334,7 @@ fn the_document_lists_every_route_and_every_field_is_checked() {
                     ("prompt", json!("a")),
                     ("messages", json!([{ "role": "user", "content": "a" }])),
                     ("tokens", json!([1])),
+                    ("text", json!("a")),
                 ] {
                     if fields.get(name).is_some() && !(name == "messages" && path == "/tokenize") {
                         body[name] = value;

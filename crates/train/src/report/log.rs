@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// No line of a log is longer.
@@ -41,24 +41,47 @@ struct Row {
     skipped: u64,
 }
 
+/// How far a log was read: only what was appended since needs to be read again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position {
+    /// Bytes of its whole lines.
+    end: u64,
+    /// How many they are.
+    lines: u64,
+    /// The last of them: a log that was cut back by a resumed run, and grew again, has another there.
+    last: Vec<u8>,
+}
+
 /// Reads `metrics.jsonl`. A file that is not there yet is an empty log; a last line without its end is left out. What is no number
 /// in `lr`, `tokens_per_s` and `time_s` becomes NaN.
 ///
 /// # Errors
 /// [`Error::LogLine`] for a line that is no step, or whose step is not above the one before; [`Error::Read`].
 pub fn read_metrics(path: &Path) -> Result<Log, Error> {
+    let mut log = Log::default();
+    read_on(path, &mut log, &mut Position::default())?;
+    Ok(log)
+}
+
+/// Reads on where `position` is; from the beginning where the log is no longer the one that was read to there.
+pub(super) fn read_on(path: &Path, log: &mut Log, position: &mut Position) -> Result<(), Error> {
     let failed = |source| Error::Read {
         path: path.into(),
         source,
     };
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Log::default()),
-        file => file.map_err(failed)?,
+    let mut reader = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            (*log, *position) = (Log::default(), Position::default());
+            return Ok(());
+        }
+        file => BufReader::new(file.map_err(failed)?),
     };
-    let mut reader = BufReader::new(file);
-    let mut log = Log::default();
+    if !goes_on(&mut reader, position).map_err(failed)? {
+        (*log, *position) = (Log::default(), Position::default());
+        reader.rewind().map_err(failed)?;
+    }
     let mut bytes = Vec::new();
-    for line in 1.. {
+    loop {
         bytes.clear();
         reader
             .by_ref()
@@ -67,7 +90,7 @@ pub fn read_metrics(path: &Path) -> Result<Log, Error> {
             .map_err(failed)?;
         let bad = |message: String| Error::LogLine {
             path: path.into(),
-            line,
+            line: position.lines + 1,
             message,
         };
         if bytes.len() as u64 == MAX_LINE {
@@ -75,7 +98,7 @@ pub fn read_metrics(path: &Path) -> Result<Log, Error> {
         }
         let Some((b'\n', text)) = bytes.split_last() else {
             log.torn = !bytes.is_empty();
-            return Ok(log);
+            return Ok(());
         };
         let row = parse(text).map_err(bad)?;
         if let Some(before) = log.metrics.last().filter(|before| before.step >= row.step) {
@@ -85,8 +108,21 @@ pub fn read_metrics(path: &Path) -> Result<Log, Error> {
             return Err(bad(format!("there are more than {MAX_LINES} lines")));
         }
         log.metrics.push(row);
+        position.end += bytes.len() as u64;
+        position.lines += 1;
+        position.last.clone_from(&bytes);
     }
-    unreachable!("a file ends")
+}
+
+/// Whether the last line that was read still stands where it stood; the reader then stands behind it.
+fn goes_on(reader: &mut BufReader<File>, position: &Position) -> io::Result<bool> {
+    reader.seek(SeekFrom::Start(position.end - position.last.len() as u64))?;
+    let mut there = vec![0; position.last.len()];
+    match reader.read_exact(&mut there) {
+        Ok(()) => Ok(there == position.last),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(line: &[u8]) -> Result<Metrics, String> {

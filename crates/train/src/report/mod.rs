@@ -7,25 +7,21 @@ mod compare;
 mod log;
 mod samples;
 mod summary;
+mod watched;
 
 pub use bands::{Bucket, bands};
 pub use compare::{Difference, differences};
 pub use log::{Log, read_metrics};
 pub use samples::{Sample, SampleLog};
 pub use summary::{Best, Summary, Trend};
+pub use watched::Watched;
 
 use crate::config::RunConfig;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::prepare::DataSummary;
-use crate::run::{DATA, METRICS, Run};
-use foretoken_formats::json;
-use foretoken_model::registry;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// Most bytes of the small JSON files of a run.
-const SMALL: u64 = 1 << 20;
 
 /// Buckets of a curve in [`RunReport::curves`].
 const BUCKETS: usize = 400;
@@ -82,28 +78,7 @@ impl RunReport {
     /// # Errors
     /// There is no run, its config does not parse, or its log is damaged before its last line.
     pub fn read(dir: &Path) -> Result<Self, Error> {
-        let config = Run::config(dir)?;
-        let Log { metrics, torn } = read_metrics(&dir.join(METRICS))?;
-        let last = metrics.last().map_or(0, |row| row.step);
-        let data = dir.join(DATA);
-        let (parameters, vocab_size) = sizes(&dir.join("latest").join("config.json"));
-        let absolute = dir.canonicalize();
-        let name = absolute.as_deref().unwrap_or(dir).file_name();
-        Ok(Self {
-            name: name.map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned()),
-            path: dir.into(),
-            data: match data.exists() {
-                true => Some(json::read_bounded(data, SMALL)?),
-                false => None,
-            },
-            samples: samples::read(dir, last)?,
-            running: crate::claim::is_taken(dir),
-            config,
-            metrics,
-            torn,
-            parameters,
-            vocab_size,
-        })
+        Ok(Watched::open(dir)?.into_report())
     }
 
     /// The source's entropy in nats per token, where it is known.
@@ -127,12 +102,9 @@ impl RunReport {
     }
 }
 
-/// Parameters and V of a checkpoint's model; none where there is no model, as beside an adapter.
-fn sizes(config: &Path) -> (Option<u64>, Option<u64>) {
-    let read = json::read_bounded::<serde_json::Value>(config, SMALL).ok();
-    let model = read.and_then(|config| registry::from_config(&config).ok());
-    let count = model.as_ref().map(|model| model.params().count());
-    (count, model.map(|model| model.dims().vocab_size as u64))
+/// Whether some process trains the run in a directory now.
+pub fn is_running(dir: &Path) -> bool {
+    crate::claim::is_taken(dir)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use foretoken_formats::durable::AppendLog;
 use foretoken_formats::json;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::SystemTime;
 
 const SAMPLES: &str = "samples.jsonl";
 /// Most bytes of all samples that are read.
@@ -48,13 +49,36 @@ impl SampleLog {
     }
 }
 
-/// The samples of a run up to step `last`; without a torn last line.
-pub(super) fn read(run: &Path, last: u64) -> Result<Vec<Sample>, Error> {
-    let path = run.join(SAMPLES);
+/// The samples that were read, and of which file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    /// Its bytes, and when it was written.
+    stamp: Option<(u64, SystemTime)>,
+    /// Every sample there is, also of steps that are not logged.
+    all: Vec<Sample>,
+}
+
+impl Kept {
+    /// The samples of a run up to step `last`; without a torn last line. A file that is as it was is not read again.
+    pub(super) fn read(&mut self, run: &Path, last: u64) -> Result<Vec<Sample>, Error> {
+        let path = run.join(SAMPLES);
+        let stamp = std::fs::metadata(&path).ok();
+        let stamp = stamp.and_then(|file| Some((file.len(), file.modified().ok()?)));
+        if self.stamp.is_none() || self.stamp != stamp {
+            self.all = all(&path)?;
+            self.stamp = stamp;
+        }
+        // A run that was killed and resumed may not have come so far again.
+        let logged = self.all.iter().filter(|sample| sample.step <= last);
+        Ok(logged.cloned().collect())
+    }
+}
+
+fn all(path: &Path) -> Result<Vec<Sample>, Error> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let bytes = json::read_bytes(&path, MOST)?;
+    let bytes = json::read_bytes(path, MOST)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end);
     let mut samples = Vec::new();
     for (i, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate() {
@@ -62,13 +86,11 @@ pub(super) fn read(run: &Path, last: u64) -> Result<Vec<Sample>, Error> {
             break;
         }
         let sample: Sample = serde_json::from_slice(line).map_err(|error| Error::LogLine {
-            path: path.clone(),
+            path: path.into(),
             line: i as u64 + 1,
             message: error.to_string().replace(char::is_control, "\u{fffd}"),
         })?;
         samples.push(sample);
     }
-    // A run that was killed and resumed may not have come so far again.
-    samples.retain(|sample| sample.step <= last);
     Ok(samples)
 }

@@ -165,15 +165,60 @@ fn samples_of_a_future_that_did_not_happen_are_left_out() {
         log.append(&sample(step)).unwrap();
     }
     drop(log);
-    assert_eq!(samples::read(dir.path(), 20).unwrap(), [sample(10), sample(20)]);
+    assert_eq!(
+        samples::Kept::default().read(dir.path(), 20).unwrap(),
+        [sample(10), sample(20)]
+    );
     let mut log = SampleLog::open(dir.path(), 10).unwrap();
     log.append(&sample(20)).unwrap();
-    assert_eq!(samples::read(dir.path(), 99).unwrap(), [sample(10), sample(20)]);
+    assert_eq!(
+        samples::Kept::default().read(dir.path(), 99).unwrap(),
+        [sample(10), sample(20)]
+    );
     std::fs::write(dir.path().join("samples.jsonl"), "{}\n").unwrap();
     assert!(
-        samples::read(dir.path(), 99)
+        samples::Kept::default()
+            .read(dir.path(), 99)
             .unwrap_err()
             .to_string()
             .contains("samples.jsonl, line 1")
     );
+}
+
+#[test]
+fn what_is_watched_is_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, log) = (dir.path(), dir.path().join("metrics.jsonl"));
+    std::fs::write(run.join("run.toml"), RunConfig::default().to_toml()).unwrap();
+    let line = |step: u64, loss: f64| row(step, loss, None).to_line() + "\n";
+    let lines =
+        |steps: std::ops::RangeInclusive<u64>, loss: f64| steps.map(|step| line(step, loss)).collect::<String>();
+    let mut watched = Watched::open(run).unwrap();
+    let mut holds = |text: &str| {
+        std::fs::write(&log, text).unwrap();
+        let seen = watched.refresh().unwrap();
+        let read = RunReport::read(run).unwrap();
+        assert_eq!((&seen.metrics, seen.torn), (&read.metrics, read.torn), "{text}");
+        seen.metrics.len()
+    };
+    assert_eq!(holds(""), 0);
+    // It begins within a line, grows, is cut back by a resumed run, and grows beyond where it was.
+    assert_eq!(holds(&line(1, 3.0)[..20]), 0);
+    assert_eq!(holds(&lines(1..=5, 3.0)), 5);
+    assert_eq!(holds(&(lines(1..=5, 3.0) + &line(6, 2.0)[..9])), 5);
+    assert_eq!(holds(&lines(1..=9, 3.0)), 9);
+    assert_eq!(holds(&lines(1..=4, 3.0)), 4);
+    assert_eq!(holds(&lines(1..=2, 3.0)), 2);
+    assert_eq!(holds(&(lines(1..=2, 3.0) + &lines(3..=9, 2.0))), 9);
+    assert_eq!(holds(&(lines(1..=2, 3.0) + &lines(3..=12, 1.0))), 12);
+    // Damage is told each time, and forgotten when it is gone.
+    std::fs::write(&log, lines(1..=3, 1.0) + "{}\n").unwrap();
+    for _ in 0..2 {
+        let error = watched.refresh().unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl, line 4"), "{error}");
+    }
+    std::fs::write(&log, lines(1..=4, 1.0)).unwrap();
+    assert_eq!(watched.refresh().unwrap().metrics.len(), 4);
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(watched.refresh().unwrap().metrics.len(), 0);
 }
