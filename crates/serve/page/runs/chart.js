@@ -264,7 +264,17 @@ export class Chart {
     const shown = this.at !== null;
     clear(this.cursor, shown && el("svg:path", { class: "chart-cursor", d: `M${x} 8V${HIGH - BELOW}` }), shown && marks);
     clear(this.read, parts);
+    this.#hold();
     set(this.area, { "aria-valuetext": told.join(", ") });
+  }
+
+  /** A reading of fewer lines leaves what is below where it is: a click there would miss it. */
+  #hold() {
+    const held = this.held ?? { wide: 0, high: 0 };
+    if (held.wide !== this.wide) this.read.style.minHeight = "";
+    const high = this.read.offsetHeight;
+    this.held = { wide: this.wide, high: held.wide === this.wide ? Math.max(held.high, high) : high };
+    this.read.style.minHeight = `${this.held.high}px`;
   }
 
   #table() {

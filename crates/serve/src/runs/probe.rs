@@ -7,7 +7,8 @@ use foretoken::Error;
 use foretoken::kernels::Pool;
 use foretoken::look::probe_while;
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LONGEST: usize = 4 << 10;
 const MOST: u64 = 128;
 const WRITTEN: u64 = 24;
+
+/// Written as it is: a `Value` on the way would spell every f32 as an f64.
+#[derive(Serialize)]
+struct Answer<P> {
+    step: u64,
+    probe: P,
+}
 
 /// Says when its client has left: then it is dropped.
 #[derive(Debug, Default)]
@@ -65,7 +73,11 @@ pub(super) fn probe(run: &Found, body: &Value, wanted: &dyn Fn() -> bool) -> Res
         error => Fault::server(error.to_string()),
     })?;
     let probed = probed.ok_or_else(left)?;
-    Ok(json!({ "step": step, "probe": probed }).to_string())
+    let answer = Answer {
+        step: *step,
+        probe: probed,
+    };
+    serde_json::to_string(&answer).map_err(|error| Fault::server(error.to_string()))
 }
 
 fn gone(step: Option<u64>) -> Fault {
