@@ -5,9 +5,10 @@ use crate::fault::Fault;
 use crate::fields::Fields;
 use foretoken::Error;
 use foretoken::kernels::Pool;
-use foretoken::look::probe_while;
+use foretoken::look::{Probed, probe_while};
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LONGEST: usize = 4 << 10;
 const MOST: u64 = 128;
 const WRITTEN: u64 = 24;
+
+/// What is answered. It is written at once: within a [`Value`] the numbers of heads' maps would become long decimals of f64.
+#[derive(Serialize)]
+struct Answer<'a> {
+    step: u64,
+    probe: &'a Probed,
+}
 
 /// Says when its client has left: then it is dropped.
 #[derive(Debug, Default)]
@@ -65,7 +73,11 @@ pub(super) fn probe(run: &Found, body: &Value, wanted: &dyn Fn() -> bool) -> Res
         error => Fault::server(error.to_string()),
     })?;
     let probed = probed.ok_or_else(left)?;
-    Ok(json!({ "step": step, "probe": probed }).to_string())
+    let answer = Answer {
+        step: *step,
+        probe: &probed,
+    };
+    serde_json::to_string(&answer).map_err(|error| Fault::server(error.to_string()))
 }
 
 fn gone(step: Option<u64>) -> Fault {
