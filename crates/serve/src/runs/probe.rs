@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::fields::Fields;
 use foretoken::Error;
 use foretoken::kernels::Pool;
-use foretoken::look::probe_while;
+use foretoken::look::{Probed, probe_while};
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,11 +17,11 @@ const LONGEST: usize = 4 << 10;
 const MOST: u64 = 128;
 const WRITTEN: u64 = 24;
 
-/// Written as it is: a `Value` on the way would spell every f32 as an f64.
+/// What is answered. It is written at once: within a [`Value`] the numbers of heads' maps would become long decimals of f64.
 #[derive(Serialize)]
-struct Answer<P> {
+struct Answer<'a> {
     step: u64,
-    probe: P,
+    probe: &'a Probed,
 }
 
 /// Says when its client has left: then it is dropped.
@@ -75,7 +75,7 @@ pub(super) fn probe(run: &Found, body: &Value, wanted: &dyn Fn() -> bool) -> Res
     let probed = probed.ok_or_else(left)?;
     let answer = Answer {
         step: *step,
-        probe: probed,
+        probe: &probed,
     };
     serde_json::to_string(&answer).map_err(|error| Fault::server(error.to_string()))
 }
