@@ -13,7 +13,7 @@ const FEWEST = 6;
 /** Points that are drawn of a curve. */
 const DOTS = 60;
 const HIGH = 230;
-const LEFT = 52;
+const LEFT = 56;
 const BELOW = 26;
 /** Rows of a table of one curve, and milliseconds between two drawings of one that stands open. */
 const ROWS = 30;
@@ -364,7 +364,7 @@ export function smooth(places, buckets, log) {
 /** A number of an axis, with as many digits as its neighbours need. */
 function plain(value, ticks) {
   const size = Math.max(...ticks.map(Math.abs));
-  if (value !== 0 && (size >= 1e5 || size < 1e-3 || Math.abs(value) < 1e-3)) return value.toExponential().replace("e+", "e");
+  if (value !== 0 && (size >= 1e7 || Math.abs(value) < 1e-4)) return value.toExponential().replace("e+", "e");
   return String(Number(value.toPrecision(6)));
 }
 

@@ -122,7 +122,7 @@ function all(runs) {
     },
     {
       id: "share", title: t("runs-share"), unit: t("runs-unit-share"), divisor: 0.01, zero: true, log: false,
-      say: (value) => `${figure(value)}%`, series: plain("share_of_limit", "smooth"), levels: [],
+      say: (value) => `${number(value, { maximumFractionDigits: 1 })}%`, series: plain("share_of_limit", "smooth"), levels: [],
     },
     {
       id: "memory", title: t("runs-memory"), unit: many ? "GiB" : "MiB", divisor: 2 ** (many ? 30 : 20), zero: true, log: false,
