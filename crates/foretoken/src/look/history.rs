@@ -187,7 +187,7 @@ pub fn difference(before: &Gpt, after: &Gpt, prompts: &[String], max_tokens: usi
     let both = |prompt: &String| Ok([probe(before, prompt, max_tokens)?, probe(after, prompt, max_tokens)?]);
     Ok(Difference {
         view: "difference",
-        models: [before, after].map(|gpt| gpt.path().display().to_string()),
+        models: [before, after].map(super::model_name),
         tensors: compare_weights(before.model(), before.weights(), after.weights()),
         probes: prompts.iter().map(both).collect::<Result<_, Error>>()?,
     })

@@ -208,7 +208,7 @@ impl Look<'_> {
     }
 
     pub(crate) fn model_name(&self) -> String {
-        self.gpt.path().display().to_string()
+        model_name(self.gpt)
     }
 
     pub(crate) fn label(&self, id: u32) -> String {
@@ -223,4 +223,11 @@ pub(crate) fn step_name(step: usize) -> String {
         step if step % 2 == 1 => format!("attention {}", step / 2),
         step => format!("MLP {}", step / 2 - 1),
     }
+}
+
+/// A model as views name it: from the current directory on, where it lies below that. Pictures are shown to others.
+fn model_name(gpt: &Gpt) -> String {
+    let (path, here) = (gpt.path(), std::env::current_dir().ok());
+    let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
 }
