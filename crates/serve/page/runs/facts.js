@@ -39,7 +39,7 @@ export class Facts {
     this.bar = el("progress", { class: "facts-bar", max: 1 });
     this.words = el("p", { class: "facts-words" });
     this.grid = el("dl", { class: "facts" });
-    this.compared = el("div", { class: "table-scroll", tabindex: 0, role: "region", "aria-label": t("runs-figures") });
+    this.compared = el("div", { class: "table-scroll facts-compared", tabindex: 0, role: "region", "aria-label": t("runs-figures") });
     this.node = el("section", { class: "panel stack" }, this.title, this.bar, this.words, this.grid, this.compared);
   }
 

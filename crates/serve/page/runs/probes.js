@@ -204,7 +204,8 @@ const figure = (value) => number(value, { minimumFractionDigits: 2, maximumFract
 function textOf(run) {
   const asked = run.samples.findLast((sample) => sample.prompt);
   if (asked) return asked.prompt;
-  const written = run.samples.findLast((sample) => sample.text.trim())?.text.trim().split("\n")[0] ?? "";
+  // A young model of bytes writes what is no text.
+  const written = run.samples.findLast((sample) => sample.text.trim() && !sample.text.includes("\uFFFD"))?.text.trim().split("\n")[0] ?? "";
   const words = written.split(" ").slice(0, 4).join(" ");
   return words.length > 60 || !words ? "One sunny morning, " : words;
 }
