@@ -38,10 +38,11 @@ pub(crate) async fn answer(view: &str, body: Received) -> Result<Response<Body>,
     .await?;
     let _place = model.places.clone().try_acquire_owned().map_err(|_| Fault::busy())?;
     let (tell, told) = oneshot::channel();
+    let name = model.name.clone();
     model.send(Work::Look(Box::new(move |gpt| {
         // Whoever has left wants no view.
         if !tell.is_closed() {
-            let _ = tell.send(look(view, &body, gpt));
+            let _ = tell.send(look(view, &body, gpt, &name));
         }
     })))?;
     let seen = told
@@ -50,11 +51,11 @@ pub(crate) async fn answer(view: &str, body: Received) -> Result<Response<Body>,
     seen.map(respond::written)
 }
 
-fn look(view: &str, body: &Value, gpt: &Gpt) -> Result<String, Fault> {
+fn look(view: &str, body: &Value, gpt: &Gpt, name: &str) -> Result<String, Fault> {
     let fields = Fields::top(body)?;
     let text = fields.required("text")?;
     let text = text.as_str().ok_or_else(|| fields.wrong("text", "a string"))?;
-    let look = gpt.look(text).map_err(fault)?;
+    let look = gpt.look(text).map_err(fault)?.naming_model(name);
     if look.ids().len() > LONGEST {
         let message = format!("the text has {} tokens: expected at most {LONGEST}", look.ids().len());
         return Err(Fault::field("text", message));

@@ -87,6 +87,8 @@ pub fn schema() -> Schema {
 #[derive(Debug)]
 pub struct Look<'a> {
     gpt: &'a Gpt,
+    /// What views call the model.
+    model: String,
     text: String,
     ids: Vec<u32>,
     pieces: Vec<Piece>,
@@ -105,6 +107,7 @@ impl Gpt {
             tokens if tokens > n_positions => Err(Error::TooLong { tokens, n_positions }),
             _ => Ok(Look {
                 gpt: self,
+                model: model_name(self),
                 text: text.to_owned(),
                 pieces: pieces(self.tokenizer(), &ids),
                 ids,
@@ -156,6 +159,15 @@ impl Gpt {
 }
 
 impl Look<'_> {
+    /// The same, its views calling the model by this name instead of its path.
+    #[must_use]
+    pub fn naming_model(self, name: &str) -> Self {
+        Self {
+            model: name.to_owned(),
+            ..self
+        }
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
@@ -208,7 +220,7 @@ impl Look<'_> {
     }
 
     pub(crate) fn model_name(&self) -> String {
-        model_name(self.gpt)
+        self.model.clone()
     }
 
     pub(crate) fn label(&self, id: u32) -> String {
