@@ -48,7 +48,7 @@ Examples:
   foretoken size gpt2 --memory 8GiB                 what it takes, and what fits
   foretoken bench --only train                      how fast this machine trains GPT-2, and where the time goes
 
-Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512; FORETOKEN_CACHE, where token files are kept;
+Environment: NO_COLOR; FORETOKEN_ISA=portable|avx2|avx512|avx512vnni; FORETOKEN_CACHE, where token files are kept;
 HF_HOME, where pulled models are kept; HF_ENDPOINT and HF_TOKEN, where they come from.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 

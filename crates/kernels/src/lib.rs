@@ -79,10 +79,7 @@ pub use matmul::{
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use muon::{MuonShape, muon, muon_momentum, muon_momentum_bf16, muon_momentum_reference, muon_reference};
-pub use packed::{
-    PackedMatrix, PackedType, Packing, linear_packed, linear_packed_columns, linear_packed_reference,
-    linear_packed_scratch,
-};
+pub use packed::{PackedMatrix, PackedType, Packing, linear_packed, linear_packed_columns, linear_packed_reference};
 pub use peak::{peak_flops, read_bandwidth};
 pub use pool::Pool;
 pub use profile::{Limits, OpTime};

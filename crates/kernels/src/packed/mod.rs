@@ -19,8 +19,10 @@
 
 mod activations;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod quads;
 
-pub use product::{linear_packed, linear_packed_columns, linear_packed_reference, linear_packed_scratch};
+pub use product::{linear_packed, linear_packed_columns, linear_packed_reference};
 
 use crate::bf16::bf16_to_f32;
 use crate::buffer::{ALIGNMENT, Aligned};

@@ -1,15 +1,18 @@
 //! y = x Wᵀ of packed weights, for one row as for many.
 
 use super::activations::{self, Quantised, quantise};
+#[cfg(target_arch = "x86_64")]
+use super::quads;
 use super::{BLOCK, PackedMatrix, PackedType};
 use crate::bf16::widen;
 use crate::gelu::gelu;
+use crate::isa::Isa;
 use crate::matmul::{Epilogue, depth_of};
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, Simd, load, simd_fn, store};
 
 /// Panels a task owns.
-const PANELS: usize = 4;
+pub(super) const PANELS: usize = 4;
 /// Rows of x that meet a panel before the next one does: they stay in the second-level cache.
 const ROWS: usize = 48;
 
@@ -51,14 +54,6 @@ pub fn linear_packed_columns(pool: &Pool, y: &mut [f32], (first, width): (usize,
     product(pool, &mut y[first.min(m * width)..], width, x, w, Epilogue::Store);
 }
 
-/// Floats that y = x Wᵀ of M rows takes beside them; they lie in a buffer of the [`Pool`].
-pub fn linear_packed_scratch(m: usize, w: &PackedMatrix) -> usize {
-    match w.kind().quantised() {
-        true => activations::scratch(m, w.cols(), w.kind() == PackedType::Q8_0),
-        false => 0,
-    }
-}
-
 /// y (M,out) = x (M,in) Wᵀ of the weights that the panels hold, in f64.
 pub fn linear_packed_reference(x: &[f32], w: &PackedMatrix) -> Vec<f64> {
     let mut row = vec![0.0; w.cols()];
@@ -73,7 +68,7 @@ pub fn linear_packed_reference(x: &[f32], w: &PackedMatrix) -> Vec<f64> {
 }
 
 /// Where results go.
-struct Output<'a> {
+pub(super) struct Output<'a> {
     y: Shards<'a>,
     /// Floats from one row to the next.
     stride: usize,
@@ -99,12 +94,23 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
     let range = |task: usize| task * PANELS..panels.min((task + 1) * PANELS);
     if w.kind().quantised() {
         let mut sums = pool.partial_sums();
-        let wide = w.kind() == PackedType::Q8_0;
+        let wide = w.kind() == PackedType::Q8_0 && !has_quads(pool.isa());
         let scratch = sums.at_least(activations::scratch(m, k, wide));
         let x = quantise(pool, scratch, x, k, wide);
         pool.run(tasks, |task| {
             let panels = range(task);
             let bytes = &w.bytes()[panels.start * w.panel()..panels.end * w.panel()];
+            #[cfg(target_arch = "x86_64")]
+            if has_quads(pool.isa()) {
+                // SAFETY: the set has VNNI.
+                return unsafe {
+                    match w.kind() {
+                        PackedType::Q8_0 => quads::panels::<Q8_0>(&out, panels.start, bytes, &x, m),
+                        PackedType::Q4_0 => quads::panels::<Q4_0>(&out, panels.start, bytes, &x, m),
+                        _ => quads::panels::<Q4_1>(&out, panels.start, bytes, &x, m),
+                    }
+                };
+            }
             match w.kind() {
                 PackedType::Q8_0 => panels_q8_0(pool.isa(), &out, panels.start, bytes, &x, m),
                 PackedType::Q4_0 => panels_q4_0(pool.isa(), &out, panels.start, bytes, &x, m),
@@ -124,6 +130,15 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
     }
 }
 
+/// Whether a set multiplies bytes four at a time.
+fn has_quads(isa: Isa) -> bool {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => true,
+        _ => false,
+    }
+}
+
 /// What a product is called in a profile.
 fn name(kind: PackedType) -> &'static str {
     match kind {
@@ -138,7 +153,7 @@ fn name(kind: PackedType) -> &'static str {
 
 /// Applies the epilogue to sixteen columns of row `i` from `16 panel` on, in the order in which [`crate::matmul`] does.
 #[inline(always)]
-fn finish<S: Simd>(out: &Output<'_>, i: usize, panel: usize, sum: S::V) {
+pub(super) fn finish<S: Simd>(out: &Output<'_>, i: usize, panel: usize, sum: S::V) {
     let (col, end) = (panel * LANES, out.cols.min((panel + 1) * LANES));
     let row = i * out.cols;
     let at = i * out.stride;
@@ -182,9 +197,9 @@ macro_rules! call {
     };
 }
 
-const Q8_0: u8 = 0;
-const Q4_0: u8 = 1;
-const Q4_1: u8 = 2;
+pub(super) const Q8_0: u8 = 0;
+pub(super) const Q4_0: u8 = 1;
+pub(super) const Q4_1: u8 = 2;
 
 macro_rules! quantised_panels {
     ($name:ident, $kind:ident, $size:literal) => {
@@ -220,7 +235,7 @@ fn quantised_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
 
 /// What a tile asks of memory while it computes: its share of the panel behind its own, a little at every step. Asked for by
 /// the last tile of a panel alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other.
-struct Ahead {
+pub(super) struct Ahead {
     at: *const u8,
     /// Bytes of the share.
     share: usize,
@@ -231,7 +246,7 @@ struct Ahead {
 
 impl Ahead {
     #[inline(always)]
-    fn new(panel: &[u8], (tile, tiles): (usize, usize), steps: usize) -> Self {
+    pub(super) fn new(panel: &[u8], (tile, tiles): (usize, usize), steps: usize) -> Self {
         let share = panel.len() / tiles;
         // Only ever an address to ask for.
         let at = panel.as_ptr().wrapping_add(panel.len() + tile * share);
@@ -244,7 +259,7 @@ impl Ahead {
     }
 
     #[inline(always)]
-    fn step<S: Simd>(&mut self) {
+    pub(super) fn step<S: Simd>(&mut self) {
         const LINE: usize = 64;
         self.due += self.share;
         while self.due >= LINE * self.steps {

@@ -56,76 +56,6 @@ unsafe fn transpose8(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: 
     }
 }
 
-/// What both x86 sets do with bytes: two registers of 32, on AVX-512 as well, where the multiplication of bytes is memory-bound
-/// in decode as it is here.
-macro_rules! bytes_in_two_registers {
-    () => {
-        type Bytes = [__m256i; 2];
-        type Pairs = [__m256i; 2];
-        type Ints = [__m256i; 2];
-
-        #[inline(always)]
-        unsafe fn load_bytes(p: *const u8) -> Self::Bytes {
-            unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast())] }
-        }
-        #[inline(always)]
-        fn splat_bytes(x: i32) -> Self::Bytes {
-            unsafe { [_mm256_set1_epi32(x); 2] }
-        }
-        #[inline(always)]
-        fn nibbles(b: Self::Bytes) -> (Self::Bytes, Self::Bytes) {
-            unsafe {
-                let mask = _mm256_set1_epi8(15);
-                let low = |b| _mm256_and_si256(b, mask);
-                (
-                    [low(b[0]), low(b[1])],
-                    [
-                        low(_mm256_srli_epi16::<4>(b[0])),
-                        low(_mm256_srli_epi16::<4>(b[1])),
-                    ],
-                )
-            }
-        }
-        #[inline(always)]
-        unsafe fn load_pairs(p: *const u8) -> Self::Pairs {
-            unsafe {
-                let half = |at| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.add(at).cast()));
-                [half(0), half(16)]
-            }
-        }
-        #[inline(always)]
-        fn splat_pair(x: i32) -> Self::Pairs {
-            unsafe { [_mm256_set1_epi32(x); 2] }
-        }
-        #[inline(always)]
-        fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs {
-            unsafe { [_mm256_maddubs_epi16(w[0], x[0]), _mm256_maddubs_epi16(w[1], x[1])] }
-        }
-        #[inline(always)]
-        fn add_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs {
-            unsafe { [_mm256_add_epi16(a[0], b[0]), _mm256_add_epi16(a[1], b[1])] }
-        }
-        #[inline(always)]
-        fn add_products(sum: Self::Ints, a: Self::Pairs, b: Self::Pairs) -> Self::Ints {
-            unsafe {
-                [
-                    _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
-                    _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
-                ]
-            }
-        }
-        #[inline(always)]
-        fn no_pairs() -> Self::Pairs {
-            unsafe { [_mm256_setzero_si256(); 2] }
-        }
-        #[inline(always)]
-        fn no_ints() -> Self::Ints {
-            unsafe { [_mm256_setzero_si256(); 2] }
-        }
-    };
-}
-pub(super) use bytes_in_two_registers;
-
 macro_rules! both {
     ($f:ident, $a:expr, $b:expr) => {
         // SAFETY: value intrinsics; `simd_fn!` guarantees the features.
@@ -289,7 +219,65 @@ impl Simd for Avx2 {
             _mm_storeu_si128(p.cast(), _mm_packs_epi16(low, high));
         }
     }
-    bytes_in_two_registers!();
+    type Bytes = [__m256i; 2];
+    type Pairs = [__m256i; 2];
+    type Ints = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes {
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast())] }
+    }
+    #[inline(always)]
+    fn splat_bytes(x: i32) -> Self::Bytes {
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    fn nibbles(b: Self::Bytes) -> (Self::Bytes, Self::Bytes) {
+        unsafe {
+            let mask = _mm256_set1_epi8(15);
+            let low = |b| _mm256_and_si256(b, mask);
+            (
+                [low(b[0]), low(b[1])],
+                [low(_mm256_srli_epi16::<4>(b[0])), low(_mm256_srli_epi16::<4>(b[1]))],
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const u8) -> Self::Pairs {
+        unsafe {
+            let half = |at| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.add(at).cast()));
+            [half(0), half(16)]
+        }
+    }
+    #[inline(always)]
+    fn splat_pair(x: i32) -> Self::Pairs {
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    fn products(w: Self::Bytes, x: Self::Bytes) -> Self::Pairs {
+        unsafe { [_mm256_maddubs_epi16(w[0], x[0]), _mm256_maddubs_epi16(w[1], x[1])] }
+    }
+    #[inline(always)]
+    fn add_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs {
+        unsafe { [_mm256_add_epi16(a[0], b[0]), _mm256_add_epi16(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn add_products(sum: Self::Ints, a: Self::Pairs, b: Self::Pairs) -> Self::Ints {
+        unsafe {
+            [
+                _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
+                _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn no_pairs() -> Self::Pairs {
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    fn no_ints() -> Self::Ints {
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
     #[inline(always)]
     fn to_float(i: Self::Ints) -> Self::V {
         unsafe { [_mm256_cvtepi32_ps(i[0]), _mm256_cvtepi32_ps(i[1])] }

@@ -1,7 +1,6 @@
 //! Sixteen lanes in one AVX-512 register.
 
 use super::Simd;
-use super::avx2::bytes_in_two_registers;
 use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 use std::arch::x86_64::*;
@@ -128,10 +127,56 @@ impl Simd for Avx512 {
     unsafe fn store_i8(p: *mut i8, v: __m512) {
         unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v))) }
     }
-    bytes_in_two_registers!();
+    type Bytes = __m512i;
+    type Pairs = __m512i;
+    type Ints = __m512i;
+
     #[inline(always)]
-    fn to_float(i: Self::Ints) -> __m512 {
-        unsafe { _mm512_cvtepi32_ps(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(i[0]), i[1])) }
+    unsafe fn load_bytes(p: *const u8) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    fn splat_bytes(x: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn nibbles(b: __m512i) -> (__m512i, __m512i) {
+        unsafe {
+            let low = |b| _mm512_and_si512(b, _mm512_set1_epi8(15));
+            (low(b), low(_mm512_srli_epi16::<4>(b)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    fn splat_pair(x: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn products(w: __m512i, x: __m512i) -> __m512i {
+        unsafe { _mm512_maddubs_epi16(w, x) }
+    }
+    #[inline(always)]
+    fn add_pairs(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn add_products(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    fn no_pairs() -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    fn no_ints() -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    fn to_float(i: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(i) }
     }
     #[inline(always)]
     fn tile(tile: &Tile<'_>, out: &Output<'_>) {

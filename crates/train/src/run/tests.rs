@@ -62,6 +62,7 @@ fn going_on_with_other_instructions_is_told_where_the_bits_differ() {
         ("portable", "avx2", true),
         ("avx512", "portable", true),
         ("avx2", "avx512", false),
+        ("avx512vnni", "avx512", false),
         ("portable", "portable", false),
     ] {
         state.isa = then.into();
