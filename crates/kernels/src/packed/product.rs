@@ -201,11 +201,21 @@ pub(super) const Q8_0: u8 = 0;
 pub(super) const Q4_0: u8 = 1;
 pub(super) const Q4_1: u8 = 2;
 
+/// Bytes of a block of sixteen rows.
+pub(super) const fn block_bytes(kind: u8) -> usize {
+    let (_, bytes) = match kind {
+        Q8_0 => PackedType::Q8_0.block(),
+        Q4_0 => PackedType::Q4_0.block(),
+        _ => PackedType::Q4_1.block(),
+    };
+    LANES * bytes
+}
+
 macro_rules! quantised_panels {
-    ($name:ident, $kind:ident, $size:literal) => {
+    ($name:ident, $kind:ident) => {
         simd_fn! {
             fn $name[S](out: &Output<'_>, panel: usize, bytes: &[u8], x: &Quantised<'_>, m: usize) {
-                let size = x.blocks * LANES * $size;
+                let size = x.blocks * block_bytes($kind);
                 if m == 1 && bytes.len() == PANELS * size {
                     return quantised_tile::<S, 1, PANELS, $kind>(out, panel, bytes, x, 0, None);
                 }
@@ -216,9 +226,9 @@ macro_rules! quantised_panels {
         }
     };
 }
-quantised_panels!(panels_q8_0, Q8_0, 34);
-quantised_panels!(panels_q4_0, Q4_0, 18);
-quantised_panels!(panels_q4_1, Q4_1, 20);
+quantised_panels!(panels_q8_0, Q8_0);
+quantised_panels!(panels_q4_0, Q4_0);
+quantised_panels!(panels_q4_1, Q4_1);
 
 #[inline(always)]
 fn quantised_tile_of_one<S: Simd, const R: usize, const KIND: u8>(
@@ -283,17 +293,9 @@ fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     mut ahead: Option<Ahead>,
 ) {
     let blocks = x.blocks;
-    let block_bytes = LANES
-        * if KIND == Q8_0 {
-            34
-        } else if KIND == Q4_0 {
-            18
-        } else {
-            20
-        };
     let words = BLOCK / if KIND == Q8_0 { 2 } else { 4 };
     assert!(
-        bytes.len() == P * blocks * block_bytes
+        bytes.len() == P * blocks * block_bytes(KIND)
             && x.q.len() >= (first + R) * blocks * words
             && x.scale.len() >= (first + R) * blocks
             && x.sum.len() == x.scale.len(),
@@ -305,7 +307,7 @@ fn quantised_tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
     for b in 0..blocks {
         // SAFETY: every load below lies in block `b` of a panel or of a row, and the assertion covers both.
         unsafe {
-            let head = |p: usize| bytes.as_ptr().add((p * blocks + b) * block_bytes);
+            let head = |p: usize| bytes.as_ptr().add((p * blocks + b) * block_bytes(KIND));
             if let Some(ahead) = &mut ahead {
                 ahead.step::<S>();
             }
