@@ -12,6 +12,7 @@
 //! a sum of `K` products in blocks of at most [`DEPTH`]; |error| <= (DEPTH + K/DEPTH) eps sum|a||b|. On numbers from -1 to 1
 //! it is held to `1e-6 sqrt(K) (1 + |c|)` against f64, for every use above.
 
+mod ahead;
 mod cut;
 mod pack;
 mod reference;
@@ -21,9 +22,10 @@ pub use reference::{linear_backward_reference, linear_reference, matmul_referenc
 
 use crate::pool::{Pool, Shards};
 use crate::simd::simd_fn;
+use ahead::Place;
 pub(crate) use cut::depth_of;
 use cut::{Cut, MAX_SLOTS, panel_floats, row_floats};
-use pack::{copy_rows, pack_panels};
+use pack::{copy_rows, pack_panel};
 use tile::{Finish, Output, Tile};
 
 /// Steps of the reduction in one block at most. It decides the bits, so it is a constant, never read from the host's
@@ -103,6 +105,13 @@ impl Mat<'_> {
     #[inline(always)]
     fn from(&self, row: usize, col: usize) -> &[f32] {
         &self.data[(row * self.row_stride + col * self.col_stride).min(self.data.len())..]
+    }
+
+    /// The address of an element, which need not be there: to fetch, not to read.
+    #[inline(always)]
+    fn address(&self, row: usize, col: usize) -> *const f32 {
+        let at = row * self.row_stride + col * self.col_stride;
+        self.data.as_ptr().wrapping_add(at)
     }
 }
 
@@ -305,24 +314,15 @@ simd_fn! {
         let accumulate = matches!(out.finish, Finish::Plain(Epilogue::Accumulate));
         let (packed_b, packed_a) = held.scratch.split_at_mut(cut.slots * cut.slot_floats() + SLACK);
         for step in 0..cut.steps {
-            let range = cut.range(step);
-            let depth = range.len();
-            let (b_data, b_step, b_panel) = if cut.pack_b {
-                let (slot, block) = cut.slot(task, step);
-                let at = slot * cut.slot_floats();
-                if held.blocks[slot] != block {
-                    held.blocks[slot] = block;
-                    let from = b.from(range.start, cols.start);
-                    let panel = (S::NR, panel_floats(S::NR, depth));
-                    pack_panels::<S>(&mut packed_b[at..], from, panel, cols.len(), depth, (b.col_stride, b.row_stride));
-                }
-                (&packed_b[at..], S::NR, panel_floats(S::NR, depth))
-            } else {
-                (b.from(range.start, cols.start), b.row_stride, S::NR)
-            };
+            let steps = cut.range(step);
+            let depth = steps.len();
+            let (slot, block) = cut.slot(task, step);
+            let meets_b = held.blocks[slot] != block || !cut.pack_b;
+            held.blocks[slot] = block;
+            let next = cut.next(task, step);
             for row in rows.clone().step_by(S::MR) {
                 let count = S::MR.min(rows.end - row);
-                let from = a.from(row, range.start);
+                let from = a.from(row, steps.start);
                 let (a_data, a_row, a_step) = if cut.pack_a {
                     copy_rows::<S>(packed_a, row_floats(depth), from, a.row_stride, (count, depth));
                     (&*packed_a, row_floats(depth), 1)
@@ -330,19 +330,40 @@ simd_fn! {
                     (from, a.row_stride, a.col_stride)
                 };
                 for (panel, col) in cols.clone().step_by(S::NR).enumerate() {
+                    let count_cols = S::NR.min(cols.end - col);
+                    let (b_data, b_step) = if cut.pack_b {
+                        let panel = &mut packed_b[slot * cut.slot_floats() + panel * panel_floats(S::NR, depth)..];
+                        if meets_b && row == rows.start {
+                            let from = b.from(steps.start, col);
+                            pack_panel::<S>(panel, from, S::NR, count_cols, depth, (b.col_stride, b.row_stride));
+                        }
+                        (&*panel, S::NR)
+                    } else {
+                        (b.from(steps.start, col), b.row_stride)
+                    };
+                    let place = Place {
+                        rows: &rows,
+                        cols: &cols,
+                        steps: &steps,
+                        row,
+                        col,
+                        meets_b,
+                        next: &next,
+                    };
                     let tile = Tile {
                         a: a_data,
                         a_row,
                         a_step,
-                        b: &b_data[panel * b_panel..],
+                        b: b_data,
                         b_step,
                         depth,
                         rows: count,
-                        cols: S::NR.min(cols.end - col),
+                        cols: count_cols,
                         row,
                         col,
                         first: step == 0 && !accumulate,
                         last: step + 1 == cut.steps,
+                        ahead: place.ahead::<S>(&a, &b),
                     };
                     S::tile(&tile, out);
                 }

@@ -7,7 +7,7 @@ use crate::simd::Simd;
 /// Line `i`, step `k` is `src[i * line_stride + k * step_stride]`; one of the strides is 1. Rows of A and columns of B
 /// are both lines, so one function packs both.
 #[inline(always)]
-fn pack_panel<S: Simd>(
+pub(super) fn pack_panel<S: Simd>(
     dst: &mut [f32],
     src: &[f32],
     width: usize,
@@ -15,6 +15,9 @@ fn pack_panel<S: Simd>(
     depth: usize,
     (line_stride, step_stride): (usize, usize),
 ) {
+    if depth == 0 {
+        return;
+    }
     if lines < width {
         dst[..depth * width].fill(0.0);
     }
@@ -64,57 +67,6 @@ fn pack_squares<S: Simd>(dst: &mut [f32], src: &[f32], width: usize, depth: usiz
             unsafe {
                 let line = |l: usize| src.as_ptr().add((i + l).min(width - 1) * line_stride + k);
                 S::transpose(line, dst.as_mut_ptr().add(k * width + i), width);
-            }
-        }
-    }
-}
-
-/// Packs `lines` lines in panels of `width`, one after another, `panel` floats apart.
-#[inline(always)]
-pub(super) fn pack_panels<S: Simd>(
-    dst: &mut [f32],
-    src: &[f32],
-    (width, panel): (usize, usize),
-    lines: usize,
-    depth: usize,
-    strides: (usize, usize),
-) {
-    if depth == 0 {
-        return;
-    }
-    if strides.0 == 1 && lines % width == 0 {
-        return pack_rows::<S>(dst, src, (width, panel), lines, depth, strides.1);
-    }
-    for (i, line) in (0..lines).step_by(width).enumerate() {
-        let count = width.min(lines - line);
-        pack_panel::<S>(
-            &mut dst[i * panel..],
-            &src[line * strides.0..],
-            width,
-            count,
-            depth,
-            strides,
-        );
-    }
-}
-
-/// [`pack_panels`] of lines that lie side by side, whole panels of them: a step's row is read from end to end before the next.
-/// Panel by panel, rows that crowd into few sets of a cache let only a few lines be on their way at a time.
-#[inline(always)]
-fn pack_rows<S: Simd>(
-    dst: &mut [f32],
-    src: &[f32],
-    (width, panel): (usize, usize),
-    lines: usize,
-    depth: usize,
-    step_stride: usize,
-) {
-    for k in 0..depth {
-        let row = &src[k * step_stride..k * step_stride + lines];
-        for (i, from) in row.chunks_exact(width).enumerate() {
-            let to = &mut dst[i * panel + k * width..][..width];
-            for c in (0..width).step_by(crate::simd::LANES) {
-                crate::simd::store::<S>(&mut to[c..], crate::simd::load::<S>(&from[c..]));
             }
         }
     }

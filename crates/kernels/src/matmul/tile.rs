@@ -1,6 +1,7 @@
 //! The register tile: what every floating-point operation of a matmul runs through.
 
 use super::Epilogue;
+use super::ahead::Ahead;
 use crate::gelu::{gelu, gelu_and_derivative};
 use crate::pool::Shards;
 use crate::simd::{LANES, Simd, load, store};
@@ -28,6 +29,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) first: bool,
     /// Last block of the reduction: the epilogue applies.
     pub(crate) last: bool,
+    /// What to fetch meanwhile.
+    pub(crate) ahead: Ahead,
 }
 
 /// The output of a matmul, shared out in tiles.
@@ -93,7 +96,7 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
         assert!(tile.a.len() > (ROWS - 1) * a_row + last * a_step && tile.b.len() >= last * tile.b_step + NV * LANES);
     }
     approach::<S, NV>(tile, out, ROWS);
-    let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
+    let (mut a, mut b, mut ahead) = (tile.a.as_ptr(), tile.b.as_ptr(), tile.ahead.at);
     for _ in 0..tile.depth {
         // SAFETY: the assertion above covers ROWS rows of A and NR columns of B at every step; prefetches may miss.
         unsafe {
@@ -102,6 +105,9 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
                 // The columns of the next tile, which lie beside these.
                 S::prefetch::<1>(a.wrapping_add(2 * ROWS - 1));
             }
+            S::prefetch::<1>(ahead);
+            S::prefetch::<1>(ahead.wrapping_add(tile.ahead.second));
+            ahead = ahead.wrapping_add(tile.ahead.step);
             let mut bv = [S::splat(0.0); NV];
             for v in 0..NV {
                 bv[v] = S::load_ptr(b.add(v * LANES));
