@@ -25,7 +25,7 @@ use crate::simd::simd_fn;
 use ahead::Place;
 pub(crate) use cut::depth_of;
 use cut::{Cut, MAX_SLOTS, panel_floats, row_floats};
-use pack::{copy_rows, pack_panel};
+use pack::{copy_columns, copy_rows, pack_panel};
 use tile::{Finish, Output, Tile};
 
 /// Steps of the reduction in one block at most. It decides the bits, so it is a constant, never read from the host's
@@ -323,7 +323,10 @@ simd_fn! {
             for row in rows.clone().step_by(S::MR) {
                 let count = S::MR.min(rows.end - row);
                 let from = a.from(row, steps.start);
-                let (a_data, a_row, a_step) = if cut.pack_a {
+                let (a_data, a_row, a_step) = if cut.pack_a && a.row_stride == 1 {
+                    copy_columns::<S>(packed_a, from, a.col_stride, (count, depth));
+                    (&*packed_a, 1, S::MR)
+                } else if cut.pack_a {
                     copy_rows::<S>(packed_a, row_floats(depth), from, a.row_stride, (count, depth));
                     (&*packed_a, row_floats(depth), 1)
                 } else {
@@ -332,12 +335,13 @@ simd_fn! {
                 for (panel, col) in cols.clone().step_by(S::NR).enumerate() {
                     let count_cols = S::NR.min(cols.end - col);
                     let (b_data, b_step) = if cut.pack_b {
-                        let panel = &mut packed_b[slot * cut.slot_floats() + panel * panel_floats(S::NR, depth)..];
+                        let at = slot * cut.slot_floats() + panel * panel_floats(S::NR, depth);
+                        let packed = &mut packed_b[at..];
                         if meets_b && row == rows.start {
                             let from = b.from(steps.start, col);
-                            pack_panel::<S>(panel, from, S::NR, count_cols, depth, (b.col_stride, b.row_stride));
+                            pack_panel::<S>(packed, from, S::NR, count_cols, depth, (b.col_stride, b.row_stride));
                         }
-                        (&*panel, S::NR)
+                        (&*packed, S::NR)
                     } else {
                         (b.from(steps.start, col), b.row_stride)
                     };
@@ -394,6 +398,9 @@ mod tests {
                 (29, 70, 385),
                 (61, 101, 60),
                 (100, 16, 800),
+                // Strides that crowd a cache: columns of A and rows of B, rows of A.
+                (256, 256, 21),
+                (9, 33, 1024),
             ];
             for (m, n, k) in shapes {
                 let (a, b) = (numbers(m * k, 0.0), numbers(k * n, 5.0));

@@ -89,3 +89,18 @@ pub(super) fn copy_rows<S: Simd>(
         }
     }
 }
+
+/// Copies `depth` columns of `rows` floats, `col_stride` apart, to columns of MR.
+#[inline(always)]
+pub(super) fn copy_columns<S: Simd>(dst: &mut [f32], src: &[f32], col_stride: usize, (rows, depth): (usize, usize)) {
+    for k in 0..depth {
+        let from = &src[k * col_stride..k * col_stride + rows];
+        let to = &mut dst[k * S::MR..k * S::MR + rows];
+        if rows == S::MR {
+            // Of a length known here: parts of a vector are slow to store on AVX2.
+            to[..S::MR].copy_from_slice(&from[..S::MR]);
+        } else {
+            to.copy_from_slice(from);
+        }
+    }
+}
