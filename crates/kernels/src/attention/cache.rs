@@ -1,6 +1,6 @@
 //! Keys and values that generation keeps, as f32 or as binary16.
 
-use super::{AttentionDims, rows_in_vectors};
+use super::{AttentionDims, Lines, rows_in_vectors};
 use crate::buffer::Aligned;
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd, load, simd_fn, store};
@@ -118,6 +118,15 @@ impl<'a> Cached<'a> {
         match self {
             Cached::F32(numbers) => numbers.len(),
             Cached::F16(numbers) => numbers.len(),
+        }
+    }
+
+    /// Rows that are read next.
+    #[inline(always)]
+    pub(super) fn lines(&self, at: usize, stride: usize, cols: usize) -> Lines {
+        match self {
+            Cached::F32(numbers) => Lines::new(numbers, at, stride, cols),
+            Cached::F16(numbers) => Lines::new(numbers, at, stride, cols),
         }
     }
 

@@ -236,5 +236,37 @@ fn rows_in_vectors<'a, S: Simd>(
     (dst, wide)
 }
 
+/// Rows of memory that are read next, to fetch by cache lines of 64 bytes.
+#[derive(Clone, Copy)]
+struct Lines {
+    start: *const u8,
+    /// Bytes from row to row, and of a row.
+    stride: usize,
+    bytes: usize,
+}
+
+impl Lines {
+    /// Rows of `cols` numbers, `stride` apart, the first at `at`; they need not be there.
+    #[inline(always)]
+    fn new<N>(from: &[N], at: usize, stride: usize, cols: usize) -> Self {
+        Self {
+            start: from.as_ptr().wrapping_add(at).cast(),
+            stride: size_of::<N>() * stride,
+            bytes: size_of::<N>() * cols,
+        }
+    }
+
+    /// Fetches one of [`FETCHES`] parts of a row.
+    #[inline(always)]
+    fn fetch_part<S: Simd>(&self, row: usize, part: usize) {
+        for byte in (64 * part..self.bytes).step_by(64 * FETCHES) {
+            S::prefetch::<1>(self.start.wrapping_add(row * self.stride + byte).cast());
+        }
+    }
+}
+
+/// Parts of a row that are fetched one by one: as many as a tile's line of scores has vectors.
+const FETCHES: usize = TILE / LANES;
+
 #[cfg(test)]
 mod tests;

@@ -154,7 +154,7 @@ impl Simd for Avx2 {
         unsafe { [_mm256_round_ps::<MODE>(a[0]), _mm256_round_ps::<MODE>(a[1])] }
     }
     #[inline(always)]
-    fn pow2(n: Self::V) -> Self::V {
+    fn scale_pow2(x: Self::V, n: Self::V) -> Self::V {
         #[inline(always)]
         fn half(n: __m256) -> __m256 {
             unsafe {
@@ -162,7 +162,7 @@ impl Simd for Avx2 {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
             }
         }
-        [half(n[0]), half(n[1])]
+        Self::mul(x, [half(n[0]), half(n[1])])
     }
     #[inline(always)]
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {

@@ -68,8 +68,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(a: Self::V) -> Self::V;
     /// To the nearest integer, halves to even.
     fn round(a: Self::V) -> Self::V;
-    /// 2^n of lanes that hold integers in -126..=127.
-    fn pow2(n: Self::V) -> Self::V;
+    /// x 2^n, x a normal number, for lanes of n that hold integers in -126..=127.
+    fn scale_pow2(x: Self::V, n: Self::V) -> Self::V;
     /// Lane by lane: `if a < b { x } else { y }`.
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// Sum of the lanes, folded in halves: 8, 4, 2, 1.
@@ -198,7 +198,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     }
     let r2 = S::mul(r, r);
     let e = S::add(S::fma(p, r2, r), S::splat(1.0));
-    let e = S::mul(e, S::pow2(n));
+    let e = S::scale_pow2(e, n);
     S::select_lt(x, low, S::splat(0.0), e)
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     ] {
         p = S::fma(p, r, S::splat(c));
     }
-    S::mul(p, S::pow2(n))
+    S::scale_pow2(p, n)
 }
 
 /// Compiles one body for every instruction set and chooses at run time.

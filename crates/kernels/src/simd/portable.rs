@@ -101,8 +101,8 @@ impl Simd for Portable {
         lanes!(i => (a[i] + 12_582_912.0) - 12_582_912.0)
     }
     #[inline(always)]
-    fn pow2(n: Self::V) -> Self::V {
-        lanes!(i => f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
+    fn scale_pow2(x: Self::V, n: Self::V) -> Self::V {
+        lanes!(i => x[i] * f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
