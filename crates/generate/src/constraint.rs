@@ -41,7 +41,7 @@ impl FromIterator<u32> for TokenSet {
 /// The [`Generator`](crate::Generator) asks for the allowed tokens before each draw and tells which one was drawn. End tokens
 /// are tokens like others: where the text may end, they are allowed. A text that
 /// [`is_complete`](Constraint::is_complete) needs none: it ends at once.
-pub trait Constraint: std::fmt::Debug {
+pub trait Constraint: std::fmt::Debug + Send {
     /// `allowed` becomes the tokens that may come next.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use queue::{Queue, Waiting};
 pub use request::{Event, Request, TextId};
 use sequence::{Drawn, Sequence};
 use slots::{Slot, Slots};
+use std::sync::{Mutex, PoisonError};
 
 /// Tokens of prompts that a step reads: one chunk of a long one, or several short ones.
 const PREFILL: usize = 256;
@@ -237,15 +238,26 @@ impl<'a> Engine<'a> {
 
     fn draw(&mut self, on_event: &mut dyn FnMut(TextId, Event)) {
         let context = self.model.dims().n_positions;
+        let ready: Vec<Mutex<&mut Sequence>> = self
+            .running
+            .iter_mut()
+            .filter(|sequence| sequence.is_ready())
+            .map(Mutex::new)
+            .collect();
+        // Texts share nothing of a draw, which is one thread's work.
+        self.pool.run(ready.len(), |i| {
+            let mut sequence = ready[i].lock().unwrap_or_else(PoisonError::into_inner);
+            sequence.draw(self.pool, context);
+        });
         let mut at = 0;
         while at < self.running.len() {
             let sequence = &mut self.running[at];
-            if !sequence.is_ready() {
+            let Some(drawn) = sequence.drawn.take() else {
                 at += 1;
                 continue;
-            }
+            };
             let id = sequence.id;
-            let last = match sequence.draw(self.pool, context) {
+            let last = match drawn {
                 Ok(Drawn::Goes(event)) => {
                     self.stats.generated_tokens += 1;
                     on_event(id, event);

@@ -26,9 +26,12 @@ pub(super) struct Sequence {
     pub(super) logits: Vec<f32>,
     /// Whether `logits` wait for a draw.
     ready: bool,
+    /// What the last draw came to, until the engine has told of it.
+    pub(super) drawn: Option<Result<Drawn, Error>>,
 }
 
 /// What a draw came to.
+#[derive(Debug)]
 pub(super) enum Drawn {
     /// The text goes on.
     Goes(Event),
@@ -51,6 +54,7 @@ impl Sequence {
             ids,
             logits,
             ready,
+            drawn: None,
         }
     }
 
@@ -128,8 +132,12 @@ impl Sequence {
         (chunk.len(), Some(Event::Scored(thoughts)))
     }
 
-    /// Draws the next token.
-    pub(super) fn draw(&mut self, pool: &Pool, context: usize) -> Result<Drawn, Error> {
+    /// Draws the next token into [`Sequence::drawn`].
+    pub(super) fn draw(&mut self, pool: &Pool, context: usize) {
+        self.drawn = Some(self.next(pool, context));
+    }
+
+    fn next(&mut self, pool: &Pool, context: usize) -> Result<Drawn, Error> {
         self.ready = false;
         let generated = self.generated();
         let ended = |finish, end| Ok(Drawn::Ended(Event::Finished { finish, end }));

@@ -212,7 +212,11 @@ impl Sampler {
 
 /// Refuses NaN and +inf anywhere, and -inf everywhere.
 pub(crate) fn check_logits(logits: &[f32]) -> Result<(), Error> {
-    if let Some(id) = logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
+    // Without a way out of the middle, so that many are compared at once.
+    let finite = |x: &f32| *x < f32::INFINITY;
+    if !logits.iter().fold(true, |all, x| all & finite(x))
+        && let Some(id) = logits.iter().position(|x| !finite(x))
+    {
         return Err(Error::NotFinite {
             id: id as u32,
             found: logits[id],
