@@ -13,6 +13,8 @@ pub(crate) struct Quantised<'a> {
     pub(crate) scale: &'a [f32],
     /// (M,K/32): sums of the q of a block.
     pub(crate) sum: &'a [f32],
+    /// (M,K/32): what whole sums start from, as an `i32`'s bits: the sum of a block's q times what its weights have too much, taken off.
+    pub(crate) start: &'a [f32],
     /// K / 32.
     pub(crate) blocks: usize,
 }
@@ -22,7 +24,7 @@ const BLOCKS: usize = 96;
 
 /// Floats of scratch memory for M rows of K columns.
 pub(crate) fn scratch(m: usize, k: usize, wide: bool) -> usize {
-    m * (k / numbers(wide) + 2 * (k / BLOCK))
+    m * (k / numbers(wide) + 3 * (k / BLOCK))
 }
 
 /// Numbers in the bits of a float.
@@ -31,29 +33,50 @@ const fn numbers(wide: bool) -> usize {
 }
 
 /// Quantises x (M,K) into `scratch`. The error of an element is at most half a scale, `max |x| / 254` of its block. A block
-/// with a number that is not finite gets a scale that is not.
-pub(crate) fn quantise<'a>(pool: &Pool, scratch: &'a mut [f32], x: &[f32], k: usize, wide: bool) -> Quantised<'a> {
+/// with a number that is not finite gets a scale that is not. `excess` is what the weights that x meets have too much.
+pub(crate) fn quantise<'a>(
+    pool: &Pool,
+    scratch: &'a mut [f32],
+    x: &[f32],
+    k: usize,
+    wide: bool,
+    excess: f32,
+) -> Quantised<'a> {
     let (m, blocks, row) = (x.len() / k, k / BLOCK, k / numbers(wide));
     let (q, rest) = scratch.split_at_mut(m * row);
-    let (scale, sum) = rest.split_at_mut(m * blocks);
-    let (qs, scales, sums) = (Shards::new(q), Shards::new(scale), Shards::new(sum));
+    let (scale, rest) = rest.split_at_mut(m * blocks);
+    let (sum, start) = rest.split_at_mut(m * blocks);
+    let start = &mut start[..m * blocks];
+    let (qs, scales) = (Shards::new(q), Shards::new(scale));
+    let (sums, starts) = (Shards::new(sum), Shards::new(start));
     let rows = BLOCKS.div_ceil(blocks);
     pool.run(m.div_ceil(rows), |task| {
         let (first, end) = (task * rows, m.min((task + 1) * rows));
         // SAFETY: these rows are this task's.
-        let (q, scale, sum) = unsafe {
+        let (q, scale, sum, start) = unsafe {
             (
                 qs.range(first * row, end * row),
                 scales.range(first * blocks, end * blocks),
                 sums.range(first * blocks, end * blocks),
+                starts.range(first * blocks, end * blocks),
             )
         };
         match wide {
             true => blocks_of_pairs(pool.isa(), q, scale, sum, &x[first * k..end * k]),
             false => blocks_of_quads(pool.isa(), q, scale, sum, &x[first * k..end * k]),
         }
+        for (start, sum) in start.iter_mut().zip(sum) {
+            // Exact: both are whole numbers, and the product is below 2^24.
+            *start = f32::from_bits((-excess * *sum) as i32 as u32);
+        }
     });
-    Quantised { q, scale, sum, blocks }
+    Quantised {
+        q,
+        scale,
+        sum,
+        start,
+        blocks,
+    }
 }
 
 simd_fn! {

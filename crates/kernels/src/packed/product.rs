@@ -96,7 +96,7 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
         let mut sums = pool.partial_sums();
         let wide = w.kind() == PackedType::Q8_0 && !has_quads(pool.isa());
         let scratch = sums.at_least(activations::scratch(m, k, wide));
-        let x = quantise(pool, scratch, x, k, wide);
+        let x = quantise(pool, scratch, x, k, wide, excess(w.kind()));
         pool.run(tasks, |task| {
             let panels = range(task);
             let bytes = &w.bytes()[panels.start * w.panel()..panels.end * w.panel()];
@@ -127,6 +127,15 @@ fn product(pool: &Pool, y: &mut [f32], stride: usize, x: &[f32], w: &PackedMatri
                 _ => panels_bf16(pool.isa(), &out, panels.start, bytes, x, k),
             }
         });
+    }
+}
+
+/// What the whole numbers of a type have too much where bytes are multiplied four at a time.
+fn excess(kind: PackedType) -> f32 {
+    match kind {
+        PackedType::Q8_0 => 128.0,
+        PackedType::Q4_0 => 8.0,
+        _ => 0.0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products of bytes, four at a time: the quantised types on AVX-512 with VNNI.
 //!
 //! One instruction adds four products to each of sixteen sums, of numbers without a sign and numbers with one. A weight of Q8_0
-//! takes 128 more, and 128 times the sum of the block's x is taken off again; nibbles have no sign as they are. All of it is whole
+//! takes 128 more, and 128 times the sum of the block's x is where the sums start; nibbles have no sign as they are. All of it is whole
 //! numbers, so that results are those of the other sets bit for bit, in a quarter of the instructions.
 
 use super::activations::Quantised;
@@ -56,7 +56,8 @@ fn tile<const R: usize, const P: usize, const KIND: u8>(
         bytes.len() == P * blocks * block_bytes(KIND)
             && x.q.len() >= (first + R) * blocks * WORDS
             && x.scale.len() >= (first + R) * blocks
-            && x.sum.len() == x.scale.len(),
+            && x.sum.len() == x.scale.len()
+            && x.start.len() == x.scale.len(),
         "{P} panels of {blocks} blocks and {R} rows from {first} on"
     );
     // Two lines of sixteen pairs to a line of sixteen quads.
@@ -80,6 +81,10 @@ fn tile<const R: usize, const P: usize, const KIND: u8>(
             let words = x.q.as_ptr().add((first * blocks + b) * WORDS).cast::<i32>();
             let word = |r: usize, j: usize| _mm512_set1_epi32(*words.add(r * blocks * WORDS + j));
             let mut whole = [[_mm512_setzero_si512(); P]; R];
+            for r in 0..R {
+                let start = *x.start.get_unchecked((first + r) * blocks + b);
+                whole[r] = [_mm512_set1_epi32(start.to_bits() as i32); P];
+            }
             for j in 0..steps {
                 for p in 0..P {
                     if KIND == Q8_0 {
@@ -104,12 +109,8 @@ fn tile<const R: usize, const P: usize, const KIND: u8>(
                 for r in 0..R {
                     let at = (first + r) * blocks + b;
                     let (scale, sum) = (*x.scale.get_unchecked(at), *x.sum.get_unchecked(at));
-                    let mut value = _mm512_cvtepi32_ps(whole[r][p]);
-                    if KIND != Q4_1 {
-                        // Exact: below 2^24.
-                        let offset = _mm512_set1_ps(if KIND == Q8_0 { -128.0 } else { -8.0 });
-                        value = _mm512_fmadd_ps(_mm512_set1_ps(sum), offset, value);
-                    }
+                    // Exact: below 2^24.
+                    let value = _mm512_cvtepi32_ps(whole[r][p]);
                     let scale_of_both = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
                     sums[r][p] = _mm512_fmadd_ps(scale_of_both, value, sums[r][p]);
                     if KIND == Q4_1 {
