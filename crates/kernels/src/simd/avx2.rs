@@ -72,6 +72,7 @@ impl Simd for Avx2 {
     const NV: usize = 1;
     // Two registers each.
     const CHAINS: usize = 6;
+    const CACHE: usize = 1 << 17;
 
     #[inline(always)]
     fn splat(x: f32) -> Self::V {

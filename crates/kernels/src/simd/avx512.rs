@@ -1,6 +1,6 @@
 //! Sixteen lanes in one AVX-512 register.
 
-use super::Simd;
+use super::{LARGEST_CACHE, Simd};
 use crate::attention::small::{SmallTile, small_of};
 use crate::matmul::tile::{Output, Tile, tile_of_rows};
 use std::arch::x86_64::*;
@@ -17,6 +17,7 @@ impl Simd for Avx512 {
     const MR: usize = 14;
     const NV: usize = 2;
     const CHAINS: usize = 12;
+    const CACHE: usize = LARGEST_CACHE;
 
     #[inline(always)]
     fn splat(x: f32) -> __m512 {

@@ -23,6 +23,9 @@ use crate::matmul::tile::{Output, Tile};
 /// Lanes of the logical vector; the same on every instruction set.
 pub(crate) const LANES: usize = 16;
 
+/// The most floats that [`Simd::CACHE`] says.
+pub(crate) const LARGEST_CACHE: usize = 1 << 18;
+
 /// An instruction set. Methods may only run inside a function that [`simd_fn!`] compiled for that set.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen lanes.
@@ -33,6 +36,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const NV: usize;
     /// Independent chains of multiply-adds that fill the pipes and stay in registers: two pipes of latency 4.
     const CHAINS: usize;
+    /// Floats that the second-level cache of a core with this set holds, as most do.
+    const CACHE: usize;
     /// Columns of the matmul register tile.
     const NR: usize = Self::NV * LANES;
 

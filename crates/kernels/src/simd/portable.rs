@@ -36,6 +36,7 @@ impl Simd for Portable {
     const NV: usize = 1;
     // Two roundings take twice the time: 6 chains gave 46 GFLOP/s on Zen with SSE2, 3 gave 22.
     const CHAINS: usize = 6;
+    const CACHE: usize = 1 << 17;
 
     #[inline(always)]
     fn splat(x: f32) -> Self::V {

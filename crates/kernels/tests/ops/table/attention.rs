@@ -7,8 +7,8 @@ use foretoken_kernels::{
 };
 
 const SIZES: &str = "B, T, h, dh";
-/// Past one and two tiles of queries and keys; few heads and many.
-const LARGE: &[Shape] = &[[1, 130, 2, 20], [2, 67, 1, 33], [3, 70, 3, 5]];
+/// Past one and two tiles of queries and keys; few heads and many; so wide that the backward takes several blocks of queries.
+const LARGE: &[Shape] = &[[1, 130, 2, 20], [2, 67, 1, 33], [3, 70, 3, 5], [1, 290, 1, 200]];
 const GPT2: Shape = [4, 1024, 12, 64];
 /// Three heads of queries share one of keys.
 const GROUPED: &str = "B, T, h_kv, dh";
