@@ -29,7 +29,7 @@ const MOST: u64 = i64::MAX as u64;
 pub struct RunConfig {
     /// [`RUN_VERSION`].
     pub version: u32,
-    /// Files, folders, globs, `-`, or `corpus[:STORIES]`, the built-in corpus.
+    /// Files, folders, globs, `-`, or `corpus[:STORIES]` or `strangers[:STORIES]`, the built-in corpus.
     pub data: Vec<String>,
     /// Columns of CSV and JSONL that hold the text, separated by commas.
     pub text_field: String,

@@ -64,9 +64,7 @@ pub use learning::Learning;
 pub use metrics::{Metrics, available_memory, resident_memory};
 pub use moments::Moments;
 pub use optimizer::{Hyperparameters, Optimizer, Update};
-pub use prepare::{
-    DataSummary, Prepared, Preparing, corpus_stories, held_out, prepare, tokenizer_kind, validation_stories,
-};
+pub use prepare::{BuiltIn, DataSummary, Prepared, Preparing, held_out, prepare, tokenizer_kind, validation_stories};
 pub use profile::{ProfileRow, StepProfile};
 pub use run::{Event, Outcome, Run};
 pub use schedule::{LearningRate, Schedule};

@@ -67,7 +67,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "TEXT", conflicts_with = "data")]
     file: Option<String>,
     /// Documents to score, each on its own with the end-of-text token after it: files, folders, patterns, - for standard
-    /// input, or corpus[:STORIES], validation stories of the built-in corpus and their floor
+    /// input, or corpus[:STORIES] or strangers[:STORIES], validation stories of the built-in corpus and their floor
     #[arg(long, num_args = 1.., value_name = "PATH")]
     data: Vec<String>,
     /// Columns of CSV and JSONL that hold the text, separated by commas
@@ -79,7 +79,7 @@ pub(crate) struct Eval {
     /// What stands between a prompt and a choice, unless white space does
     #[arg(long, default_value = " ", value_name = "TEXT")]
     delimiter: String,
-    /// Questions with known answers: FILE, corpus[:STORIES], or, without a value, what a run kept for validation
+    /// Questions with known answers: FILE, corpus[:STORIES], strangers[:STORIES], or, without a value, what a run kept for validation
     #[arg(long, num_args = 0..=1, default_missing_value = HELD_OUT, value_name = "FILE")]
     answers: Option<String>,
     /// Column or field of questions [guessed]

@@ -12,7 +12,8 @@ const TOML: u64 = i64::MAX as u64;
 #[derive(Debug, Default, Args, Serialize)]
 pub(super) struct Flags {
     /// Files, folders, patterns, - for standard input, or corpus[:STORIES], the built-in stories, which --format qa asks
-    /// one question about and --format chat up to six [corpus]
+    /// one question about and --format chat up to six; strangers[:STORIES] tells them of people whose names cannot be
+    /// known by heart [corpus]
     #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Vec<String>>,

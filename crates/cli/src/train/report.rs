@@ -4,7 +4,9 @@ use crate::terminal::{STRONG, grouped, paint, short, stdout_color};
 use foretoken::kernels::Pool;
 use foretoken::model::{OptimizerKind, human_bytes, sizes};
 use foretoken::text::DataFormat;
-use foretoken::train::{Data, LearningRate, LossOn, Metrics, Outcome, Packed, Run, RunConfig, resident_memory};
+use foretoken::train::{
+    BuiltIn, Data, LearningRate, LossOn, Metrics, Outcome, Packed, Run, RunConfig, resident_memory,
+};
 
 /// What is about to be done: data, model, memory, steps, machine.
 pub(super) fn before(run: &Run, pool: &Pool, limit: f64) -> String {
@@ -331,7 +333,7 @@ fn going_on(config: &RunConfig, outcome: Outcome, dir: &str) -> String {
 
 /// A beginning that the data know.
 fn prompt_for(config: &RunConfig) -> &'static str {
-    if config.data.iter().any(|path| path.starts_with("corpus")) {
+    if matches!(BuiltIn::of(&config.data), Ok(Some(_))) {
         "One sunny morning, "
     } else {
         ""

@@ -74,6 +74,7 @@ fn data() {
     for (data, says) in [
         ("corpus:0", "corpus:STORIES"),
         ("corpus:many", "corpus:STORIES"),
+        ("strangers:0", "strangers:STORIES"),
         ("corpus some.txt", "`corpus` alone"),
     ] {
         refused(

@@ -222,6 +222,7 @@ fn what_cannot_be_measured() {
             "a context of 0 tokens",
         ),
         ("--model one --data corpus:none", 2, "corpus:STORIES"),
+        ("--model one --data strangers:-1", 2, "strangers:STORIES"),
         ("--model one --data corpus text.txt", 2, "`corpus` alone"),
         ("--model one --file empty.txt", 1, "the text is empty"),
         ("--model one --file -", 1, "the text is empty"),

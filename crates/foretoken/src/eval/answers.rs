@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::gpt::Gpt;
 use foretoken_generate::{Generator, Options, Sampling};
 use foretoken_text::{ChatTemplate, Conversation, Message, Role, corpus};
-use foretoken_train::{corpus_stories, validation_stories};
+use foretoken_train::{BuiltIn, validation_stories};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -41,16 +41,16 @@ impl Asked {
         })
     }
 
-    /// The questions of `corpus[:STORIES]`'s validation stories, which no training has seen, grouped by language and kind;
+    /// The questions of `corpus[:STORIES]`'s or `strangers[:STORIES]`'s validation stories, which no training has seen, grouped by language and kind;
     /// none where `data` are something else.
     ///
     /// # Errors
     /// A number of stories that is none.
     pub fn of_corpus(data: &[String]) -> Result<Option<Vec<Self>>, Error> {
-        let Some(stories) = corpus_stories(data)? else {
+        let Some(BuiltIn { corpus, stories, .. }) = BuiltIn::of(data)? else {
             return Ok(None);
         };
-        let (corpus, range) = validation_stories(stories.unwrap_or(STORIES));
+        let range = validation_stories(stories.unwrap_or(STORIES));
         let asked = |story: corpus::Story| {
             let mut asked = Self::last_of(story.conversation()?)?;
             let kind = story.question.as_ref()?.kind;

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use foretoken_text::corpus::Corpus;
 use foretoken_text::{Document, DocumentOptions, Documents, Format, Source, find_sources};
-use foretoken_train::{corpus_stories, validation_stories};
+use foretoken_train::{BuiltIn, validation_stories};
 use std::ops::Range;
 
 /// Stories of the built-in corpus unless told otherwise: their floor is known to within half a percent.
@@ -42,16 +42,16 @@ impl Texts {
         Self::of(sources, DocumentOptions::default(), false)
     }
 
-    /// The documents of files, folders, patterns and standard input, as training reads them; or `corpus[:STORIES]`, the
-    /// validation stories of the built-in corpus. The end-of-text token after each is scored with it: a model that was
+    /// The documents of files, folders, patterns and standard input, as training reads them; or `corpus[:STORIES]` or
+    /// `strangers[:STORIES]`, the validation stories of the built-in corpus. The end-of-text token after each is scored with it: a model that was
     /// trained on documents knows where they end, and the corpus's floor counts it.
     ///
     /// # Errors
     /// A path leads nowhere, a file is of unknown kind, a number of stories is none. What is wrong with a document shows
     /// while it is read; of standard input, here.
     pub fn data(paths: &[String], text_field: &str) -> Result<Self, Error> {
-        if let Some(stories) = corpus_stories(paths)? {
-            let (corpus, range) = validation_stories(stories.unwrap_or(STORIES));
+        if let Some(BuiltIn { corpus, stories, .. }) = BuiltIn::of(paths)? {
+            let range = validation_stories(stories.unwrap_or(STORIES));
             return Ok(Self {
                 origin: Origin::Corpus(corpus, range),
                 ends: true,

@@ -1,7 +1,7 @@
 //! The English words and forms.
 
 use super::Language;
-use super::lexicon::{Ask, Kind, Lexicon, Pronouns, Words, indoors, outdoors};
+use super::lexicon::{Ask, Kind, Lexicon, Pronouns, Words, every, indoors, outdoors};
 
 pub(super) static ENGLISH: Lexicon = Lexicon {
     language: Language::English,
@@ -11,6 +11,16 @@ pub(super) static ENGLISH: Lexicon = Lexicon {
         "Tom", "Ben", "Leo", "Max", "Sam", "Oscar", "Hugo", "Felix", "Noah", "Jack", "Peter", "Omar", //
         "Ravi", "Theo", "Adam", "Luke", "Finn", "Carl", "David", "Henry", "Ivan", "Jonas", "Paul", "Simon",
     ],
+    strangers: every!(
+        [
+            "Ba" "Be" "Bi" "Co" "Da" "De" "Di" "Fo" "Fe" "Ga" "Go" "Ha" "Hi" "Jo" "Ka" "Ke" "Ki" "La" "Le" "Lo"
+            "Mo" "Me" "Mi" "Mu" "Na" "Ne" "Ni" "No" "Po" "Pe" "Pi" "Ra" "Ru" "Ri" "Ro" "Sa" "Se" "Ta" "Ti" "Vo"
+        ]
+        [
+            "bel" "bin" "dra" "del" "fin" "gan" "gel" "ko" "la" "lan" "lin" "lo" "lu" "len" "mel" "mi" "mun" "mu" "na" "nek"
+            "nik" "no" "pel" "pim" "po" "ra" "ric" "ro" "sa" "sil" "ta" "tin" "tu" "va" "vin" "zo" "rin" "wen" "mor" "dan"
+        ]
+    ),
     pronouns: Some([
         Pronouns {
             subject_first: "She",

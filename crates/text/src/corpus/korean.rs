@@ -4,7 +4,7 @@
 //! 민준이에게) everywhere, in the answer too: one person is one word. A topic that repeats is left out, as it is in speech.
 
 use super::Language;
-use super::lexicon::{Ask, Kind, Lexicon, Words, indoors, outdoors};
+use super::lexicon::{Ask, Kind, Lexicon, Words, every, indoors, outdoors};
 
 pub(super) static KOREAN: Lexicon = Lexicon {
     language: Language::Korean,
@@ -58,6 +58,17 @@ pub(super) static KOREAN: Lexicon = Lexicon {
         "채원이",
         "정훈이",
     ],
+    strangers: every!(
+        [
+            "가" "고" "강" "노" "규" "단" "도" "두" "라" "로" "루" "리" "마" "모" "무" "미" "바" "보" "부" "비"
+            "사" "소" "수" "시" "아" "오" "은" "유" "이" "자" "조" "주" "차" "초" "치" "타" "토" "하" "호" "희"
+        ]
+        [
+            "나" "라" "로" "루" "리" "미" "아" "온이" "란이" "단이" "달이" "담이" "돌이" "몽이"
+            "민이" "빈이" "산이" "설이" "솔이" "송이" "슬이" "연이" "울이" "찬이" "홍이" "겸이" "율이" "결이"
+            "봄이" "샘이" "별이" "준이" "훈이" "섭이" "혁이" "린이" "진이" "환이" "봉이" "윤이"
+        ]
+    ),
     pronouns: None,
     they: ["둘", "둘"],
     places: &[

@@ -145,11 +145,22 @@ pub(super) const fn indoors(word: &'static str) -> Place {
 /// A row of words or forms.
 pub(super) type Words = &'static [&'static str];
 
+/// Every beginning with every end.
+macro_rules! every {
+    ([$($begin:literal)*] $ends:tt) => {
+        [$($crate::corpus::lexicon::every!(@ $begin $ends)),*].as_flattened()
+    };
+    (@ $begin:literal [$($end:literal)*]) => { [$(concat!($begin, $end)),*] };
+}
+pub(super) use every;
+
 /// The words and forms of a language.
 pub(super) struct Lexicon {
     pub(super) language: Language,
     /// Names. In English the first half are girls', the second half boys'.
     pub(super) names: Words,
+    /// Names made up of two parts, in the same order.
+    pub(super) strangers: Words,
     /// He and she, him and her for the two halves, where the language has them; else a subject that repeats is left out.
     pub(super) pronouns: Option<[Pronouns; 2]>,
     /// "They", for two: at the beginning of a sentence and elsewhere.

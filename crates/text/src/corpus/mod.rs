@@ -29,7 +29,7 @@
 //! assert_eq!(story.question.as_ref().unwrap().kind, QuestionKind::Why);
 //! assert_eq!(story.answer(), Some("종을 받아서"));
 //! // Read back, the text gives the probability of the choices that made it.
-//! assert_eq!(Corpus::bits_of(&story.text), Some(story.bits));
+//! assert_eq!(corpus.bits_of(&story.text), Some(story.bits));
 //! ```
 //!
 //! # The world
@@ -39,7 +39,7 @@
 //! and picked up by another, lost, found again by who lost it or found and brought back by a friend; someone goes on, is
 //! followed, goes back, or all go together; a third friend arrives; two do something together; someone eats, or sees an
 //! animal. Who was given something, or lost it, is often said to be glad or sad. Last words may follow from the hour, the
-//! weather, or a loss. Each language has 48 names, 24 places, 32 things in 8 colours, 16 spots, foods, animals and games.
+//! weather, or a loss. Each language has 48 names (of [strangers](People::Strangers) 1,600), 24 places, 32 things in 8 colours, 16 spots, foods, animals and games.
 //!
 //! Two stories of three end in a question of one of 13 [kinds](QuestionKind). The story alone decides the answer, and
 //! nearly every answer is made of words that came up in it.
@@ -65,6 +65,11 @@
 //! holds what, so its own floor is higher; mean loss over packed windows stays above the floor by that much, even for a
 //! perfect model. The shorter the window, the larger the gap. Nor is it a bound for a tokeniser that can write a text in
 //! several ways, if all of them are counted.
+//!
+//! # Strangers
+//! The same stories are told of [`People::Strangers`] too, with 1,600 names a language, each of two parts. Who such a person is costs 10.6 bits
+//! where a familiar one costs 5.6, and nothing again where the name comes again, to a reader who looks back: a model
+//! has to copy the second part from where it stood before. The floor is 0.220 bits per byte of both languages.
 //!
 //! # How many stories
 //! With some 73 bits a story there are of the order of 2^73 (10^22) stories in common use, and the likeliest of 100,000 has a
@@ -98,12 +103,24 @@ use random::Random;
 pub use story::{Language, Question, QuestionKind, Story};
 use tale::{Limits, Tale};
 
-/// An endless collection of stories: a seed.
+/// An endless collection of stories: a seed, and who the stories are about.
 ///
-/// Two corpora of one seed tell the same stories; those of different seeds have nothing in common but the source.
+/// Two corpora of one seed and the same people tell the same stories; those of different seeds have nothing in common but the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corpus {
     seed: u64,
+    people: People,
+}
+
+/// Whose stories are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum People {
+    /// People with one of 48 names a language: a model soon knows them by heart.
+    #[default]
+    Familiar,
+    /// People with one of 1,600 names a language, each made up of one of 40 beginnings and one of 40 ends (Tifin, Mobel; 두란이,
+    /// 호미): where a beginning comes again, only the story tells the end. A model has to copy it.
+    Strangers,
 }
 
 /// Longer than nearly all stories, in bytes: one allocation a story.
@@ -112,9 +129,20 @@ const USUAL_LENGTH: usize = 640;
 const QUESTIONS: usize = 6;
 
 impl Corpus {
-    /// The corpus of a seed.
+    /// The corpus of a seed, about people with familiar names.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self::about(People::Familiar, seed)
+    }
+
+    /// The corpus of a seed about such people.
+    ///
+    /// ```
+    /// # use foretoken_text::corpus::{Corpus, People};
+    /// let story = Corpus::about(People::Strangers, 0).story(37);
+    /// assert!(story.text.starts_with("One cloudy evening, "));
+    /// ```
+    pub fn about(people: People, seed: u64) -> Self {
+        Self { seed, people }
     }
 
     /// Story `index`: a function of the seed and the index alone, its text the same on every machine.
@@ -122,7 +150,7 @@ impl Corpus {
     /// About 2 µs: 120 to 210 MB/s of text a thread, measured on a shared machine of two cores.
     pub fn story(&self, index: u64) -> Story {
         let mut pen = Writer::new(Random::new(self.seed, index), USUAL_LENGTH);
-        let mut tale = Tale::new(Limits::WHOLE);
+        let mut tale = Tale::new(self.people, Limits::WHOLE);
         while tale.step(&mut pen) {}
         Story {
             language: tale.language(),
@@ -149,7 +177,7 @@ impl Corpus {
     /// ```
     pub fn talk(&self, index: u64) -> Conversation {
         let mut pen = Writer::new(Random::new(self.seed, index), 2 * USUAL_LENGTH);
-        let (end, asked) = Tale::new(Limits::WHOLE).talk(&mut pen, QUESTIONS);
+        let (end, asked) = Tale::new(self.people, Limits::WHOLE).talk(&mut pen, QUESTIONS);
         let text = |range: Range<usize>| &pen.text[range];
         let mut messages = Vec::with_capacity(2 * asked.len());
         for (i, question) in asked.iter().enumerate() {
@@ -171,17 +199,17 @@ impl Corpus {
         Conversation { messages }
     }
 
-    /// The exact -log2 probability of a text as a story of any seed, its end included; `None` if no story has this text.
+    /// The exact -log2 probability of a text as a story of any seed about these people, its end included; `None` if no story has this text.
     ///
     /// It goes through the choices that could have made the text, about 0.2 ms for a story. Any text is welcome: it leaves
     /// off where the text stops being a story.
     ///
     /// ```
     /// # use foretoken_text::corpus::Corpus;
-    /// assert_eq!(Corpus::bits_of("One rainy morning, Ivy went to the moon."), None);
+    /// assert_eq!(Corpus::new(0).bits_of("One rainy morning, Ivy went to the moon."), None);
     /// ```
-    pub fn bits_of(text: &str) -> Option<f64> {
-        let probability = probability_of(&Tale::new(Limits::WHOLE), text, 1.0);
+    pub fn bits_of(&self, text: &str) -> Option<f64> {
+        let probability = probability_of(&Tale::new(self.people, Limits::WHOLE), text, 1.0);
         (probability > 0.0).then(|| -probability.log2())
     }
 

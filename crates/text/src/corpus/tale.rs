@@ -11,7 +11,7 @@ use super::korean::KOREAN;
 use super::lexicon::{Ask, Kind, Lexicon};
 use super::pen::Pen;
 use super::world::{EVENTS, Event, World};
-use super::{Language, QuestionKind};
+use super::{Language, People, QuestionKind};
 
 /// The middle of a tale has at least and at most so many sentences.
 const MIDDLE: (u8, u8) = (2, 4);
@@ -51,6 +51,7 @@ pub(super) struct Tale {
     phase: Phase,
     pub(super) world: World,
     pub(super) lexicon: &'static Lexicon,
+    pub(super) people: People,
     /// The subject of the sentence before, one bit a person; 0 if it was nobody, or not said by name.
     pub(super) topic: u8,
     /// Who was mentioned in the sentence before, one bit a person.
@@ -87,11 +88,12 @@ impl Limits {
 }
 
 impl Tale {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(people: People, limits: Limits) -> Self {
         Self {
             phase: Phase::Opening,
             world: World::new(),
             lexicon: &ENGLISH,
+            people,
             topic: 0,
             mentioned: 0,
             connective: 0,
@@ -219,7 +221,7 @@ impl Tale {
             t: lost.unwrap_or(0),
             ..Event::default()
         };
-        let word = |word: Option<u8>| usize::from(word.expect("said in the opening"));
+        let word = |word: Option<u16>| usize::from(word.expect("said in the opening"));
         // Nothing; the time; the weather; a judgement of the day, or of the loss.
         match pen.weigh(if lost.is_some() { &[1, 0, 1, 3] } else { &[1, 1, 1, 1] }) {
             0 => return false,

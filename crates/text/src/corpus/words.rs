@@ -1,10 +1,11 @@
 //! The words of a sentence: a form with its slots filled.
 
-use super::Language;
+use super::lexicon::Words;
 use super::particle::Particle;
 use super::pen::Pen;
 use super::tale::Tale;
 use super::world::Event;
+use super::{Language, People};
 
 /// What a sentence leaves behind for the next one, and where it is.
 struct Sentence {
@@ -18,7 +19,7 @@ struct Sentence {
 }
 
 /// Up to three words in use.
-fn collect(words: impl Iterator<Item = Option<u8>>) -> [Option<u8>; 3] {
+fn collect(words: impl Iterator<Item = Option<u16>>) -> [Option<u16>; 3] {
     let mut used = [None; 3];
     for (slot, word) in used.iter_mut().zip(words) {
         *slot = word;
@@ -27,18 +28,18 @@ fn collect(words: impl Iterator<Item = Option<u8>>) -> [Option<u8>; 3] {
 }
 
 /// An index below `n` that is none of `used`, each as likely.
-fn draw_other(pen: &mut impl Pen, n: usize, mut used: [Option<u8>; 3]) -> u8 {
+fn draw_other(pen: &mut impl Pen, n: usize, mut used: [Option<u16>; 3]) -> u16 {
     used.sort_unstable();
-    let mut i = pen.choose(n - used.iter().flatten().count()) as u8;
+    let mut i = pen.choose(n - used.iter().flatten().count()) as u16;
     for &u in used.iter().flatten() {
-        i += u8::from(i >= u);
+        i += u16::from(i >= u);
     }
     i
 }
 
 /// The word a tale settled on, drawn now if there is none yet.
-fn settle(word: &mut Option<u8>, pen: &mut impl Pen, n: usize) -> usize {
-    usize::from(*word.get_or_insert_with(|| pen.choose(n) as u8))
+fn settle(word: &mut Option<u16>, pen: &mut impl Pen, n: usize) -> usize {
+    usize::from(*word.get_or_insert_with(|| pen.choose(n) as u16))
 }
 
 impl Tale {
@@ -167,14 +168,22 @@ impl Tale {
         })
     }
 
+    /// The names that people can have.
+    fn names(&self) -> Words {
+        match self.people {
+            People::Familiar => self.lexicon.names,
+            People::Strangers => self.lexicon.strangers,
+        }
+    }
+
     /// A person's name.
     fn name(&mut self, pen: &mut impl Pen, who: u8, now: &mut Sentence) -> &'static str {
         let used = collect(self.world.people.as_slice().iter().map(|person| person.name));
-        let n = self.limits.cut(self.lexicon.names.len(), 3);
+        let n = self.limits.cut(self.names().len(), 3);
         let person = &mut self.world.people.as_mut_slice()[usize::from(who)];
         let name = *person.name.get_or_insert_with(|| draw_other(pen, n, used));
         now.mentioned |= 1 << who;
-        self.lexicon.names[usize::from(name)]
+        self.names()[usize::from(name)]
     }
 
     /// 0 for girls' names, 1 for boys'.
@@ -182,7 +191,7 @@ impl Tale {
         let name = self.world.people.as_slice()[usize::from(who)]
             .name
             .expect("a person is named first");
-        usize::from(usize::from(name) >= self.lexicon.names.len() / 2)
+        usize::from(usize::from(name) >= self.names().len() / 2)
     }
 
     /// The pronoun of a person: 0 and 1 as the subject, at the beginning of a sentence and elsewhere, 2 as the object.

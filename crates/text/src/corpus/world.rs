@@ -37,7 +37,7 @@ impl<T: Copy + Default, const N: usize> Row<T, N> {
 /// Someone. Places, people and things are named by their index in the world.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Person {
-    pub(super) name: Option<u8>,
+    pub(super) name: Option<u16>,
     pub(super) place: u8,
     /// Where they have been, one bit a place.
     pub(super) visited: u8,
@@ -60,13 +60,13 @@ pub(super) enum Whereabouts {
 /// Something that can be carried.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Thing {
-    pub(super) noun: Option<u8>,
-    pub(super) color: Option<u8>,
+    pub(super) noun: Option<u16>,
+    pub(super) color: Option<u16>,
     /// The last spot it was found at or put, a row of its place's spots.
-    pub(super) spot: Option<u8>,
+    pub(super) spot: Option<u16>,
     pub(super) spot_place: u8,
     /// The spot in the same place where it was before: nobody puts it straight back or loses it there.
-    pub(super) old_spot: Option<u8>,
+    pub(super) old_spot: Option<u16>,
     pub(super) at: Whereabouts,
     /// Who gave it to the one who holds it: it is not given straight back.
     pub(super) from: Option<u8>,
@@ -75,7 +75,7 @@ pub(super) struct Thing {
 /// Somewhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
-    pub(super) word: Option<u8>,
+    pub(super) word: Option<u16>,
     pub(super) indoors: bool,
 }
 
@@ -115,11 +115,11 @@ pub(super) struct World {
     pub(super) people: Row<Person, PEOPLE>,
     pub(super) things: Row<Thing, THINGS>,
     pub(super) places: Row<Place, PLACES>,
-    pub(super) weather: Option<u8>,
-    pub(super) time: Option<u8>,
-    pub(super) food: Option<u8>,
-    pub(super) animal: Option<u8>,
-    pub(super) game: Option<u8>,
+    pub(super) weather: Option<u16>,
+    pub(super) time: Option<u16>,
+    pub(super) food: Option<u16>,
+    pub(super) animal: Option<u16>,
+    pub(super) game: Option<u16>,
     /// What happened, in order.
     pub(super) past: Row<Event, 10>,
     /// A mood that the last event gave someone, not told yet.

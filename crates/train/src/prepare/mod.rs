@@ -12,8 +12,8 @@ use foretoken_formats::durable::{self, Manifest};
 use foretoken_formats::json;
 use foretoken_text::{ChatTemplate, Conversation, DataFormat, Kind, Tokenizer};
 use serde::{Deserialize, Serialize};
+pub use source::{BuiltIn, validation_stories};
 use source::{Origin, Part};
-pub use source::{corpus_stories, validation_stories};
 use std::path::Path;
 
 /// Tokens of `bpe` without a size.

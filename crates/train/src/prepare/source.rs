@@ -2,15 +2,15 @@
 
 use crate::config::{RunConfig, TEXT_FIELD};
 use crate::error::Error;
-use foretoken_text::corpus::Corpus;
+use foretoken_text::corpus::{Corpus, People};
 use foretoken_text::{
     ChatTemplate, Conversation, ConversationOptions, Conversations, DataFormat, Document, DocumentOptions, Documents,
     Fingerprint, Source, Split, Tokenizer, find_sources, sources_fingerprint,
 };
 use std::ops::Range;
 
-/// The word that stands for the built-in corpus among the data.
-const CORPUS: &str = "corpus";
+/// The words that stand for the built-in corpus among the data, and whose stories it tells then.
+const CORPORA: [(&str, People); 2] = [("corpus", People::Familiar), ("strangers", People::Strangers)];
 /// Stories of the built-in corpus unless told otherwise: some 15 MB, more than a short run sees once.
 const STORIES: u64 = 50_000;
 /// The built-in corpus is the same for every run, so that runs compare.
@@ -20,30 +20,51 @@ const VALIDATION_STORIES: u64 = 1 << 40;
 /// Changes where the form or the making of the token files does.
 const CACHE_VERSION: u32 = 3;
 
-/// Whether data are the built-in corpus, `corpus[:STORIES]`, and how many stories were asked for.
-///
-/// # Errors
-/// Something beside it, a number that is none.
-pub fn corpus_stories(data: &[String]) -> Result<Option<Option<u64>>, Error> {
-    if !data.iter().any(|path| path == CORPUS || path.starts_with("corpus:")) {
-        return Ok(None);
-    }
-    let [only] = data else {
-        return Err(Error::value("data", &data.join(" "), "`corpus` alone, or files".into()));
-    };
-    let Some((_, count)) = only.split_once(':') else {
-        return Ok(Some(None));
-    };
-    let count = count.parse().ok().filter(|n| (1..=1 << 30).contains(n));
-    let expected = "corpus:STORIES with a number from 1 to 2^30";
-    Ok(Some(Some(
-        count.ok_or_else(|| Error::value("data", only, expected.into()))?,
-    )))
+/// The built-in corpus, as data name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// `corpus` or `strangers`.
+    pub name: &'static str,
+    /// Its stories.
+    pub corpus: Corpus,
+    /// How many of them were asked for.
+    pub stories: Option<u64>,
 }
 
-/// The built-in corpus and the first of its validation stories, which no training has seen.
-pub fn validation_stories(count: u64) -> (Corpus, Range<u64>) {
-    (Corpus::new(CORPUS_SEED), VALIDATION_STORIES..VALIDATION_STORIES + count)
+impl BuiltIn {
+    /// What data mean that are `corpus[:STORIES]` or, about [`People::Strangers`], `strangers[:STORIES]`; none where they are
+    /// something else.
+    ///
+    /// # Errors
+    /// Something beside it, a number that is none.
+    pub fn of(data: &[String]) -> Result<Option<Self>, Error> {
+        let named = |text: &str| {
+            let name = text.split_once(':').map_or(text, |(name, _)| name);
+            CORPORA.into_iter().find(|(word, _)| *word == name)
+        };
+        let Some((name, people)) = data.iter().find_map(|text| named(text)) else {
+            return Ok(None);
+        };
+        let [only] = data else {
+            let expected = format!("`{name}` alone, or files");
+            return Err(Error::value("data", &data.join(" "), expected));
+        };
+        let count = |(_, count): (&str, &str)| {
+            let count = count.parse().ok().filter(|n| (1..=1 << 30).contains(n));
+            let expected = format!("{name}:STORIES with a number from 1 to 2^30");
+            count.ok_or_else(|| Error::value("data", only, expected))
+        };
+        Ok(Some(Self {
+            name,
+            corpus: Corpus::about(people, CORPUS_SEED),
+            stories: only.split_once(':').map(count).transpose()?,
+        }))
+    }
+}
+
+/// The first validation stories of a built-in corpus, which no training has seen.
+pub fn validation_stories(count: u64) -> Range<u64> {
+    VALIDATION_STORIES..VALIDATION_STORIES + count
 }
 
 /// Where text comes from, and what its rows hold.
@@ -54,6 +75,8 @@ pub(super) struct Origin {
 
 enum Place {
     Corpus {
+        name: &'static str,
+        corpus: Corpus,
         stories: u64,
         validation: u64,
     },
@@ -78,7 +101,7 @@ pub(super) enum Part {
 
 impl Origin {
     pub(super) fn find(config: &RunConfig) -> Result<Self, Error> {
-        if let Some(stories) = corpus_stories(&config.data)? {
+        if let Some(BuiltIn { name, corpus, stories }) = BuiltIn::of(&config.data)? {
             if !config.val_data.is_empty() {
                 let expected = "nothing: the built-in corpus brings its own validation stories".into();
                 return Err(Error::value("val-data", &config.val_data.join(" "), expected));
@@ -88,7 +111,12 @@ impl Origin {
             let validation = ((stories as f64 * config.val_fraction) as u64).min(5000);
             return Ok(Self {
                 format: config.format.unwrap_or(DataFormat::Text),
-                place: Place::Corpus { stories, validation },
+                place: Place::Corpus {
+                    name,
+                    corpus,
+                    stories,
+                    validation,
+                },
             });
         }
         let train = find_sources(&config.data, None)?;
@@ -131,7 +159,12 @@ impl Origin {
         let tokenizer = tokenizer.map_or_else(|| config.tokenizer.clone(), |t| t.fingerprint().to_string());
         let mut parts = vec![CACHE_VERSION.to_string(), env!("CARGO_PKG_VERSION").into(), tokenizer];
         match &self.place {
-            Place::Corpus { stories, validation } => parts.push(format!("corpus {stories} {validation}")),
+            Place::Corpus {
+                name,
+                stories,
+                validation,
+                ..
+            } => parts.push(format!("{name} {stories} {validation}")),
             Place::Files {
                 train,
                 val,
@@ -164,12 +197,17 @@ impl Origin {
 
     pub(super) fn documents(&self, part: Part) -> Result<Stream<'_, Document>, Error> {
         Ok(match &self.place {
-            Place::Corpus { stories, validation } => {
-                let (corpus, range) = stories_of(part, *stories, *validation);
+            Place::Corpus {
+                name,
+                corpus,
+                stories,
+                validation,
+            } => {
+                let range = stories_of(part, *stories, *validation);
                 Box::new(range.map(move |index| {
                     Ok(Document {
                         text: corpus.story(index).text,
-                        source: CORPUS.into(),
+                        source: (*name).into(),
                         line: index + 1,
                         ends: true,
                     })
@@ -200,8 +238,13 @@ impl Origin {
 
     pub(super) fn conversations(&self, part: Part) -> Result<Stream<'_, Conversation>, Error> {
         Ok(match &self.place {
-            Place::Corpus { stories, validation } => {
-                let (corpus, range) = stories_of(part, *stories, *validation);
+            Place::Corpus {
+                corpus,
+                stories,
+                validation,
+                ..
+            } => {
+                let range = stories_of(part, *stories, *validation);
                 let chat = self.format == DataFormat::Chat;
                 Box::new(range.filter_map(move |index| match chat {
                     true => Some(Ok(corpus.talk(index))),
@@ -238,8 +281,8 @@ impl Origin {
 
     pub(super) fn floor(&self) -> Option<f64> {
         match &self.place {
-            Place::Corpus { validation, .. } if *validation > 0 && self.format == DataFormat::Text => {
-                let (corpus, range) = validation_stories(*validation);
+            Place::Corpus { corpus, validation, .. } if *validation > 0 && self.format == DataFormat::Text => {
+                let range = validation_stories(*validation);
                 Some(corpus.entropy_estimate(range).bits_per_byte())
             }
             _ => None,
@@ -247,10 +290,9 @@ impl Origin {
     }
 }
 
-fn stories_of(part: Part, stories: u64, validation: u64) -> (Corpus, Range<u64>) {
-    let (corpus, held_out) = validation_stories(validation);
+fn stories_of(part: Part, stories: u64, validation: u64) -> Range<u64> {
     match part {
-        Part::Train => (corpus, 0..stories),
-        Part::Val => (corpus, held_out),
+        Part::Train => 0..stories,
+        Part::Val => validation_stories(validation),
     }
 }

@@ -1,10 +1,10 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::super::Corpus;
 use super::super::pen::{Reader, Writer};
 use super::super::random::Random;
 use super::super::tale::{Limits, Tale};
+use super::super::{Corpus, People};
 
 /// Every way to tell one step: its text, its probability, the tale after it, and whether the tale goes on.
 fn ways(tale: &Tale) -> Vec<(String, f64, Tale, bool)> {
@@ -40,9 +40,9 @@ fn each_step_of_the_whole_world_can_be_read_in_one_way() {
         }
         texts.len()
     };
-    total += check(&Tale::new(Limits::WHOLE), "");
+    total += check(&Tale::new(People::Familiar, Limits::WHOLE), "");
     for index in 0..40 {
-        let mut tale = Tale::new(Limits::WHOLE);
+        let mut tale = Tale::new(People::Familiar, Limits::WHOLE);
         let mut pen = Writer::new(Random::new(11, index), 0);
         while tale.step(&mut pen) {
             total += check(&tale, &pen.text);
@@ -74,7 +74,7 @@ fn the_tales_of_a_small_world_are_distinct_and_sum_to_one() {
         words: 1,
         middle: (0, 0),
     };
-    let openings = ways(&Tale::new(limits));
+    let openings = ways(&Tale::new(People::Familiar, limits));
     // 2 languages of 3 forms, 3 names and 3 places; all else has one word.
     assert_eq!(openings.len(), 2 * 3 * 3 * 3);
     for way in [0, openings.len() - 1] {
@@ -88,24 +88,26 @@ fn the_tales_of_a_small_world_are_distinct_and_sum_to_one() {
 
 #[test]
 fn reading_a_story_gives_its_bits() {
-    let corpus = Corpus::new(5);
-    for index in 0..3000 {
-        let story = corpus.story(index);
-        assert_eq!(Corpus::bits_of(&story.text), Some(story.bits), "{}", story.text);
+    for (people, stories) in [(People::Familiar, 3000), (People::Strangers, 200)] {
+        let corpus = Corpus::about(people, 5);
+        for index in 0..stories {
+            let story = corpus.story(index);
+            assert_eq!(corpus.bits_of(&story.text), Some(story.bits), "{}", story.text);
+        }
     }
 }
 
 #[test]
 fn a_text_that_is_no_story_has_no_bits() {
     for text in ["", " ", "One day, a king went to war.", "어느 날", "\0", "🦊"] {
-        assert_eq!(Corpus::bits_of(text), None, "{text:?}");
+        assert_eq!(Corpus::new(6).bits_of(text), None, "{text:?}");
     }
     let corpus = Corpus::new(6);
     for index in 0..100 {
         let story = corpus.story(index);
-        assert_eq!(Corpus::bits_of(&format!("{} ", story.text)), None);
+        assert_eq!(corpus.bits_of(&format!("{} ", story.text)), None);
         let second = story.text.ceil_char_boundary(1);
-        assert_eq!(Corpus::bits_of(&story.text[second..]), None);
+        assert_eq!(corpus.bits_of(&story.text[second..]), None);
         if let Some(question) = &story.question {
             // The answers to other stories' questions have no probability here, so the right one costs nothing; and the
             // story without its question is another story.
@@ -114,10 +116,12 @@ fn a_text_that_is_no_story_has_no_bits() {
                 if Some(answer) != story.answer() {
                     let mut wrong = story.text.clone();
                     wrong.replace_range(question.answer_range.clone(), answer);
-                    assert_eq!(Corpus::bits_of(&wrong), None, "{wrong}");
+                    assert_eq!(corpus.bits_of(&wrong), None, "{wrong}");
                 }
             }
-            let told = Corpus::bits_of(&story.text[..question.prompt_range.start - 1]).expect("a story too");
+            let told = corpus
+                .bits_of(&story.text[..question.prompt_range.start - 1])
+                .expect("a story too");
             assert!(told < story.bits + 1.0);
         }
     }
@@ -126,7 +130,7 @@ fn a_text_that_is_no_story_has_no_bits() {
 /// The floor is an average of -log2 p over stories drawn with p. Where p is known by hand, so is the average.
 #[test]
 fn the_opening_costs_what_its_choices_cost() {
-    let openings = ways(&Tale::new(Limits::WHOLE));
+    let openings = ways(&Tale::new(People::Familiar, Limits::WHOLE));
     let entropy: f64 = openings.iter().map(|way| -way.1 * way.1.log2()).sum();
     // Language, form, weather, time of day, name, place.
     let by_hand = (2.0 * 3.0 * 8.0 * 3.0 * 48.0 * 24.0f64).log2();

@@ -83,6 +83,7 @@ fn an_estimate_is_the_sum_of_its_stories() {
 fn tables(lexicon: &Lexicon) -> Vec<Vec<&'static str>> {
     let mut tables: Vec<Vec<&str>> = [
         lexicon.names,
+        lexicon.strangers,
         lexicon.things,
         lexicon.colors,
         lexicon.foods,
@@ -108,6 +109,7 @@ fn tables_hold_no_word_twice_and_match_each_other() {
         assert_eq!(lexicon.air.len(), lexicon.weathers.len());
         assert_eq!(lexicon.end_weather.len(), lexicon.weathers.len());
         assert_eq!(lexicon.end_time.len(), lexicon.times.len());
+        assert_eq!(lexicon.strangers.len(), 1600);
         assert!(lexicon.names.len() >= 40 && lexicon.places.len() >= 20 && lexicon.things.len() >= 30);
     }
 }
@@ -117,7 +119,7 @@ fn every_korean_word_has_a_sound_for_its_particle() {
     for word in tables(&KOREAN).into_iter().flatten() {
         Particle::Topic.after(word);
     }
-    for name in KOREAN.names {
+    for name in KOREAN.names.iter().chain(KOREAN.strangers) {
         assert_eq!(Particle::Topic.after(name), "는", "{name} needs the suffix 이");
     }
 }
