@@ -113,8 +113,9 @@ pub struct Badges {
     pub first: Option<f64>,
     /// At earlier tokens like the query.
     pub duplicate: Option<f64>,
-    /// At what followed earlier tokens like the query: the head expects repetition (Olsson et al., In-context Learning and Induction
-    /// Heads, 2022, arXiv:2209.11895).
+    /// At what followed earlier tokens like the query, where the text goes on as it did there: the head expects repetition (Olsson et
+    /// al., In-context Learning and Induction Heads, 2022, arXiv:2209.11895). Queries after which it goes on otherwise do not
+    /// count: in a story most are spaces and endings, among which the repeated names were lost.
     pub induction: Option<f64>,
 }
 
@@ -175,9 +176,10 @@ fn shrink(weights: &[f32], t: usize, side: usize) -> Vec<f32> {
     cells
 }
 
-/// For each query, the earlier tokens that are like it.
+/// For each query, the earlier tokens that are like it, and those of them after which the text went on as it does here.
 struct Looks {
     like: Vec<Vec<usize>>,
+    again: Vec<Vec<usize>>,
 }
 
 impl Looks {
@@ -189,7 +191,16 @@ impl Looks {
             before.push(i);
             like
         });
-        Self { like: like.collect() }
+        let like: Vec<Vec<usize>> = like.collect();
+        // What follows must lie before the query, which sees it.
+        let again = like.iter().enumerate().map(|(i, like)| {
+            let goes_on = |j: &usize| j + 1 < i && i + 1 < ids.len() && ids[j + 1] == ids[i + 1];
+            like.iter().copied().filter(goes_on).collect()
+        });
+        Self {
+            again: again.collect(),
+            like,
+        }
     }
 
     fn badges(&self, weights: &[f32]) -> Badges {
@@ -199,15 +210,14 @@ impl Looks {
             let (sum, n) = all.fold((0.0, 0), |(sum, n), weight| (sum + weight, n + 1));
             (n > 0).then(|| sum / f64::from(n))
         };
-        let queries = || self.like.iter().enumerate().filter(|(_, like)| !like.is_empty());
+        fn queries(of: &[Vec<usize>]) -> impl Iterator<Item = (usize, &Vec<usize>)> {
+            of.iter().enumerate().filter(|(_, like)| !like.is_empty())
+        }
         Badges {
             previous: mean(&mut (1..t).map(|i| weight(i, i - 1))),
             first: mean(&mut (1..t).map(|i| weight(i, 0))),
-            duplicate: mean(&mut queries().map(|(i, like)| like.iter().map(|&j| weight(i, j)).sum())),
-            induction: mean(&mut queries().map(|(i, like)| {
-                let after = like.iter().map(|&j| j + 1).filter(|&j| j < i);
-                after.map(|j| weight(i, j)).sum()
-            })),
+            duplicate: mean(&mut queries(&self.like).map(|(i, like)| like.iter().map(|&j| weight(i, j)).sum())),
+            induction: mean(&mut queries(&self.again).map(|(i, like)| like.iter().map(|&j| weight(i, j + 1)).sum())),
         }
     }
 }
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_head_is_known_by_where_it_looks() {
-        // a b a b: token 2 is like 0, which 1 followed; token 3 is like 1, which 2 followed.
+        // a b a b: token 2 is like 0, and b follows again; token 3 is like 1, but nothing follows it.
         let looks = Looks::of(&[7, 8, 7, 8]);
         #[rustfmt::skip]
         let weights = [
@@ -245,7 +255,9 @@ mod tests {
         near(badges.previous, (0.5 + 0.8 + 0.6) / 3.0);
         near(badges.first, (0.5 + 0.1 + 0.0) / 3.0);
         near(badges.duplicate, (0.1 + 0.2) / 2.0);
-        near(badges.induction, (0.8 + 0.6) / 2.0);
+        near(badges.induction, 0.8);
+        // a b a c goes on otherwise.
+        assert_eq!(Looks::of(&[7, 8, 7, 9]).badges(&weights).induction, None);
         assert_eq!(Looks::of(&[1, 2]).badges(&[1.0, 0.0, 0.5, 0.5]).induction, None);
     }
 }

@@ -59,7 +59,7 @@ fn badges(heads: &[HeadMap], page: Page) -> String {
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut row = vec![left(name)];
         match found.is_empty() {
-            true => row.push(left("no token of this text comes twice")),
+            true => row.push(left("nothing in this text repeats so")),
             false => row.extend(
                 found
                     .iter()
@@ -71,7 +71,7 @@ fn badges(heads: &[HeadMap], page: Page) -> String {
     });
     page.head(
         "heads",
-        "mean weight at the token before, after an earlier like one, at like ones, at the first",
+        "mean weight at the token before, after an earlier like one where it goes on alike, at like ones, at the first",
     ) + &page.rows(&rows)
 }
 
