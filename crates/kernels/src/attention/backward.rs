@@ -214,7 +214,8 @@ simd_fn! {
         let at = start * row;
         let k = rows_in_vectors::<S>(k, &saved.qkv[at + k_column..], row, (t, dh), direct);
         let v = rows_in_vectors::<S>(v, &saved.qkv[at + v_column..], row, (t, dh), direct);
-        for begin in (0..t).step_by(block) {
+        // Earlier blocks see none of these keys.
+        for begin in (part * TILE / block * block..t).step_by(block) {
             let end = t.min(begin + block);
             let queries = end - begin;
             lse[queries..].fill(0.0);
