@@ -1,10 +1,14 @@
 //! Weights as generation reads them: floats, halves or quantised blocks, in panels of sixteen rows.
 //!
 //! A matrix W (out,in) of y = x Wᵀ is cut into **panels** of sixteen rows, padded with zeros at the end. In a panel the rows
-//! lie side by side, a lane each: a product streams the panel from its beginning to its end and never sums over lanes. Eight
+//! lie side by side, a lane each: a product goes through the panel from its beginning to its end and never sums over lanes. Eight
 //! interleaved rows are ik_llama.cpp's; sixteen are our vector.
 //!
-//! | | a panel, step after step |
+//! Panels lie one behind the other, so that a row reads one stream from memory: as four, for four panels together, Zen 4 gave 60 to
+//! 85% of its bandwidth. Floats need several panels at once, since a single chain of sums waits for each addition: on AVX-512
+//! four panels are a **group**, where there are four, and lie step by step in turn.
+//!
+//! | | a step of a panel |
 //! |---|---|
 //! | F32, F16, BF16 | one number of each row |
 //! | Q8_0 | 32 columns: sixteen scales in binary16, then sixteen times two signed bytes of each row |
@@ -18,14 +22,18 @@
 //! whatever rows are computed with it**: a sequence writes the same text alone and in a batch.
 
 mod activations;
+mod blocks;
+mod floats;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod quads;
+mod tiles;
 
 pub use product::{linear_packed, linear_packed_columns, linear_packed_reference};
 
 use crate::bf16::bf16_to_f32;
 use crate::buffer::{ALIGNMENT, Aligned};
+use crate::isa::Isa;
 use crate::pool::{Pool, Shards};
 use crate::simd::LANES;
 use half::f16;
@@ -34,6 +42,9 @@ use std::sync::Arc;
 
 /// Columns of a quantised block.
 pub(crate) const BLOCK: usize = 32;
+
+/// Panels of a task, and of a group where there are groups.
+const GROUP: usize = 4;
 
 /// How the elements of a [`PackedMatrix`] are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +116,15 @@ impl PackedType {
     const fn quantised(self) -> bool {
         self.head() > 0
     }
+
+    /// Panels whose steps lie in turn on a set; the last of a matrix may be fewer.
+    fn group(self, isa: Isa) -> usize {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Vnni if !self.quantised() => GROUP,
+            _ => 1,
+        }
+    }
 }
 
 /// A matrix (out,in) in panels; see the module.
@@ -113,6 +133,8 @@ pub struct PackedMatrix {
     kind: PackedType,
     rows: usize,
     cols: usize,
+    /// Panels whose steps lie in turn.
+    group: usize,
     memory: Arc<Aligned<u8>>,
     range: Range<usize>,
 }
@@ -123,7 +145,7 @@ pub struct PackedMatrix {
 pub struct Packing {
     memory: Aligned<u8>,
     used: usize,
-    matrices: Vec<(PackedType, [usize; 2], Range<usize>)>,
+    matrices: Vec<(PackedType, [usize; 2], usize, Range<usize>)>,
 }
 
 impl Packing {
@@ -161,30 +183,35 @@ impl Packing {
         let row = kind
             .row_bytes(cols)
             .unwrap_or_else(|| panic!("rows of {cols} in {kind:?}"));
-        let panel = row * LANES;
-        let range = self.used..self.used + panel * rows.div_ceil(LANES);
-        let panels = Shards::new(&mut self.memory[range.clone()]);
-        pool.run_with_scratch(rows.div_ceil(LANES), panel.div_ceil(4), |task, scratch| {
-            let count = LANES.min(rows - task * LANES);
-            // SAFETY: any bits are bytes, and the buffer is at a multiple of 64.
-            let lines = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<u8>(), count * row) };
-            fill(task * LANES, lines);
-            // SAFETY: a panel belongs to its task.
-            let out = unsafe { panels.range(task * panel, (task + 1) * panel) };
-            interleave(kind, out, lines, row);
+        let (panels, panel) = (rows.div_ceil(LANES), row * LANES);
+        let range = self.used..self.used + panel * panels;
+        let groups = Shards::new(&mut self.memory[range.clone()]);
+        let width = kind.group(pool.isa());
+        pool.run_with_scratch(panels.div_ceil(width), panel.div_ceil(4), |task, scratch| {
+            let (first, end) = (task * width, panels.min((task + 1) * width));
+            // SAFETY: a group belongs to its task.
+            let group = unsafe { groups.range(first * panel, end * panel) };
+            for p in first..end {
+                let count = LANES.min(rows - p * LANES);
+                // SAFETY: any bits are bytes, and the buffer is at a multiple of 64.
+                let lines = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<u8>(), count * row) };
+                fill(p * LANES, lines);
+                interleave(kind, group, (p - first, end - first), lines, row);
+            }
         });
         self.used = range.end.next_multiple_of(ALIGNMENT);
-        self.matrices.push((kind, [rows, cols], range));
+        self.matrices.push((kind, [rows, cols], width, range));
     }
 
     /// The matrices, in order.
     pub fn finish(self) -> Vec<PackedMatrix> {
         let memory = Arc::new(self.memory);
         let matrices = self.matrices.into_iter();
-        let matrices = matrices.map(|(kind, [rows, cols], range)| PackedMatrix {
+        let matrices = matrices.map(|(kind, [rows, cols], group, range)| PackedMatrix {
             kind,
             rows,
             cols,
+            group,
             memory: memory.clone(),
             range,
         });
@@ -272,19 +299,22 @@ impl PackedMatrix {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "a row of {}", self.cols);
         let (panel, lane) = (row / LANES, row % LANES);
-        let bytes = &self.bytes()[panel * self.panel()..(panel + 1) * self.panel()];
+        let (first, panels) = (panel / self.group * self.group, self.rows.div_ceil(LANES));
+        let width = self.group.min(panels - first);
+        let step = |i: usize| i * width + panel - first;
+        let bytes = &self.bytes()[first * self.panel()..];
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let number = |at: usize| f16::from_bits(half(at)).to_f32();
         match self.kind {
             PackedType::F32 => {
                 for (c, out) in out.iter_mut().enumerate() {
-                    let at = 4 * (c * LANES + lane);
+                    let at = 4 * (step(c) * LANES + lane);
                     *out = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 }
             }
             PackedType::F16 | PackedType::BF16 => {
                 for (c, out) in out.iter_mut().enumerate() {
-                    let at = 2 * (c * LANES + lane);
+                    let at = 2 * (step(c) * LANES + lane);
                     *out = if self.kind == PackedType::F16 {
                         number(at)
                     } else {
@@ -295,7 +325,7 @@ impl PackedMatrix {
             PackedType::Q8_0 | PackedType::Q4_0 | PackedType::Q4_1 => {
                 let (head, block) = (LANES * self.kind.head(), LANES * self.kind.block().1);
                 for (b, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-                    let start = b * block;
+                    let start = step(b) * block;
                     let scale = number(start + 2 * lane);
                     let unit = self.kind.unit();
                     let byte = |i: usize| bytes[start + head + (i / unit * LANES + lane) * unit + i % unit];
@@ -324,32 +354,33 @@ impl std::fmt::Debug for PackedMatrix {
     }
 }
 
-/// A panel from up to sixteen rows of blocks.
-fn interleave(kind: PackedType, panel: &mut [u8], lines: &[u8], row: usize) {
+/// Panel `panel` of the `width` of a group, from up to sixteen rows of blocks.
+fn interleave(kind: PackedType, group: &mut [u8], (panel, width): (usize, usize), lines: &[u8], row: usize) {
     let head = kind.head();
     // What has no blocks goes in pieces that stay in cache.
     let step = if kind.quantised() { kind.block().1 } else { 256 };
-    for (i, to) in panel.chunks_mut(LANES * step).enumerate() {
-        let (heads, units) = to.split_at_mut(LANES * head);
+    for (i, to) in group.chunks_mut(width * LANES * step).enumerate() {
+        let (heads, units) = to.split_at_mut(width * LANES * head);
         for (lane, line) in lines.chunks_exact(row).enumerate() {
             let from = &line[i * step..row.min((i + 1) * step)];
-            spread::<2>(heads, &from[..head], lane);
+            let place = (panel * LANES + lane, width * LANES);
+            spread::<2>(heads, &from[..head], place);
             match kind.unit() {
-                2 => spread::<2>(units, &from[head..], lane),
-                _ => spread::<4>(units, &from[head..], lane),
+                2 => spread::<2>(units, &from[head..], place),
+                _ => spread::<4>(units, &from[head..], place),
             }
         }
     }
 }
 
-/// Every `UNIT` bytes of a row go to its lane. The compiler must know how many: as a call a copy of two bytes took half of the
-/// time to open a model.
+/// Every `UNIT` bytes of a row go to unit `first` of the next `every`. The compiler must know how many: as a call a copy of two
+/// bytes took half of the time to open a model.
 #[inline(always)]
-fn spread<const UNIT: usize>(to: &mut [u8], from: &[u8], lane: usize) {
+fn spread<const UNIT: usize>(to: &mut [u8], from: &[u8], (first, every): (usize, usize)) {
     let (to, _) = to.as_chunks_mut::<UNIT>();
     let (from, _) = from.as_chunks::<UNIT>();
-    for (to, from) in to.chunks_exact_mut(LANES).zip(from) {
-        to[lane] = *from;
+    for (to, from) in to.chunks_exact_mut(every).zip(from) {
+        to[first] = *from;
     }
 }
 

@@ -5,60 +5,43 @@
 //! numbers, so that results are those of the other sets bit for bit, in a quarter of the instructions.
 
 use super::activations::Quantised;
-use super::product::{Ahead, Output, PANELS, Q4_1, Q8_0, block_bytes, finish};
+use super::blocks::{Q4_1, Q8_0, block_bytes};
+use super::product::{Output, finish};
+use super::tiles::{Ahead, each_tile};
 use crate::simd::{Avx512, LANES, Simd};
 use std::arch::x86_64::*;
 
-/// Rows of the largest tile. Registers would do for twelve, but then eight rows are one tile, whose arithmetic and memory came one
-/// after the other: 114 to 119 us for 3072 x 768 in Q8_0, where two tiles of four take 90.
-const MOST: usize = 6;
-
-/// [`super::product`]'s panels of a quantised type, on a set that has VNNI.
+/// [`super::blocks`]' panels of a quantised type, on a set that has VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) fn panels<const KIND: u8>(out: &Output<'_>, panel: usize, bytes: &[u8], x: &Quantised<'_>, m: usize) {
-    let size = x.blocks * block_bytes(KIND);
-    if m == 1 && bytes.len() == PANELS * size {
-        return tile::<1, PANELS, KIND>(out, panel, bytes, x, 0, None);
-    }
-    for (p, bytes) in bytes.chunks_exact(size).enumerate() {
-        let (mut first, tiles) = (0, m.div_ceil(MOST));
-        for share in 0..tiles {
-            let rows = (m - first).div_ceil(tiles - share);
-            let ahead = Some(Ahead::new(bytes, (share, tiles), x.blocks));
-            macro_rules! tile_of {
-                ($($rows:literal)*) => {
-                    match rows {
-                        $($rows => tile::<$rows, 1, KIND>(out, panel + p, bytes, x, first, ahead),)*
-                        _ => unreachable!("a tile of {rows} rows"),
-                    }
-                };
-            }
-            tile_of!(1 2 3 4 5 6);
-            first += rows;
-        }
+    // Registers would do for tiles of twelve rows, but then eight rows are one tile, whose arithmetic and memory came one after the
+    // other: 114 to 119 us for 3072 x 768 in Q8_0, where two tiles of four take 90.
+    for (p, bytes) in bytes.chunks_exact(x.blocks * block_bytes(KIND)).enumerate() {
+        each_tile!(0..m, [1 2 3 4 5 6], |row, share, R| tile::<R, KIND>(out, panel + p, bytes, x, row, share));
     }
 }
 
-/// `P` panels and `R` rows from `first` on, in the steps of [`super::product`]'s tile.
+/// `R` rows from `first` on, in the steps of [`super::blocks`]'s tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 #[inline]
-fn tile<const R: usize, const P: usize, const KIND: u8>(
+fn tile<const R: usize, const KIND: u8>(
     out: &Output<'_>,
     panel: usize,
     bytes: &[u8],
     x: &Quantised<'_>,
     first: usize,
-    mut ahead: Option<Ahead>,
+    share: (usize, usize),
 ) {
     const WORDS: usize = super::BLOCK / 4;
     let blocks = x.blocks;
+    let mut ahead = (R > 1).then(|| Ahead::new((bytes, bytes.len()), share, blocks));
     assert!(
-        bytes.len() == P * blocks * block_bytes(KIND)
+        bytes.len() == blocks * block_bytes(KIND)
             && x.q.len() >= (first + R) * blocks * WORDS
             && x.scale.len() >= (first + R) * blocks
             && x.sum.len() == x.scale.len()
             && x.start.len() == x.scale.len(),
-        "{P} panels of {blocks} blocks and {R} rows from {first} on"
+        "a panel of {blocks} blocks and {R} rows from {first} on"
     );
     // Two lines of sixteen pairs to a line of sixteen quads.
     let quads = _mm512_set_epi16(
@@ -66,64 +49,57 @@ fn tile<const R: usize, const P: usize, const KIND: u8>(
         16, 0,
     );
     let (plus_128, low_half) = (_mm512_set1_epi8(-128), _mm512_set1_epi8(15));
-    // As in `super::product`: a number that the compiler does not know.
+    // As in `super::blocks`: a number that the compiler does not know.
     let steps = std::hint::black_box(if KIND == Q8_0 { WORDS } else { WORDS / 2 });
-    let mut sums = [[_mm512_setzero_ps(); P]; R];
+    let mut sums = [_mm512_setzero_ps(); R];
     for b in 0..blocks {
         if let Some(ahead) = &mut ahead {
             ahead.step::<Avx512>();
         }
-        // SAFETY: every load below lies in block `b` of a panel or of a row, and the assertion covers both.
+        // SAFETY: every load below lies in block `b` of the panel or of a row, and the assertion covers both.
         unsafe {
-            let head = |p: usize| bytes.as_ptr().add((p * blocks + b) * block_bytes(KIND));
-            let line =
-                |p: usize, start: usize, j: usize| _mm512_loadu_si512(head(p).add((start + 4 * j) * LANES).cast());
+            let head = bytes.as_ptr().add(b * block_bytes(KIND));
+            let line = |start: usize, j: usize| _mm512_loadu_si512(head.add((start + 4 * j) * LANES).cast());
             let words = x.q.as_ptr().add((first * blocks + b) * WORDS).cast::<i32>();
             let word = |r: usize, j: usize| _mm512_set1_epi32(*words.add(r * blocks * WORDS + j));
-            let mut whole = [[_mm512_setzero_si512(); P]; R];
+            let mut whole = [_mm512_setzero_si512(); R];
             for r in 0..R {
                 let start = *x.start.get_unchecked((first + r) * blocks + b);
-                whole[r] = [_mm512_set1_epi32(start.to_bits() as i32); P];
+                whole[r] = _mm512_set1_epi32(start.to_bits() as i32);
             }
             for j in 0..steps {
-                for p in 0..P {
-                    if KIND == Q8_0 {
-                        let w = _mm512_permutexvar_epi16(quads, line(p, 2, j));
-                        let w = _mm512_xor_si512(w, plus_128);
-                        for r in 0..R {
-                            whole[r][p] = _mm512_dpbusd_epi32(whole[r][p], w, word(r, j));
-                        }
-                    } else {
-                        let w = line(p, if KIND == Q4_1 { 4 } else { 2 }, j);
-                        let low = _mm512_and_si512(w, low_half);
-                        let high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), low_half);
-                        for r in 0..R {
-                            whole[r][p] = _mm512_dpbusd_epi32(whole[r][p], low, word(r, j));
-                            whole[r][p] = _mm512_dpbusd_epi32(whole[r][p], high, word(r, j + WORDS / 2));
-                        }
+                if KIND == Q8_0 {
+                    let w = _mm512_permutexvar_epi16(quads, line(2, j));
+                    let w = _mm512_xor_si512(w, plus_128);
+                    for r in 0..R {
+                        whole[r] = _mm512_dpbusd_epi32(whole[r], w, word(r, j));
+                    }
+                } else {
+                    let w = line(if KIND == Q4_1 { 4 } else { 2 }, j);
+                    let low = _mm512_and_si512(w, low_half);
+                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), low_half);
+                    for r in 0..R {
+                        whole[r] = _mm512_dpbusd_epi32(whole[r], low, word(r, j));
+                        whole[r] = _mm512_dpbusd_epi32(whole[r], high, word(r, j + WORDS / 2));
                     }
                 }
             }
-            for p in 0..P {
-                let scales = Avx512::load_f16(head(p).cast());
-                for r in 0..R {
-                    let at = (first + r) * blocks + b;
-                    let (scale, sum) = (*x.scale.get_unchecked(at), *x.sum.get_unchecked(at));
-                    // Exact: below 2^24.
-                    let value = _mm512_cvtepi32_ps(whole[r][p]);
-                    let scale_of_both = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
-                    sums[r][p] = _mm512_fmadd_ps(scale_of_both, value, sums[r][p]);
-                    if KIND == Q4_1 {
-                        let least = Avx512::load_f16(head(p).add(2 * LANES).cast());
-                        sums[r][p] = _mm512_fmadd_ps(least, _mm512_set1_ps(scale * sum), sums[r][p]);
-                    }
+            let scales = Avx512::load_f16(head.cast());
+            for r in 0..R {
+                let at = (first + r) * blocks + b;
+                let (scale, sum) = (*x.scale.get_unchecked(at), *x.sum.get_unchecked(at));
+                // Exact: below 2^24.
+                let value = _mm512_cvtepi32_ps(whole[r]);
+                let scale_of_both = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
+                sums[r] = _mm512_fmadd_ps(scale_of_both, value, sums[r]);
+                if KIND == Q4_1 {
+                    let least = Avx512::load_f16(head.add(2 * LANES).cast());
+                    sums[r] = _mm512_fmadd_ps(least, _mm512_set1_ps(scale * sum), sums[r]);
                 }
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (p, sum) in sums.into_iter().enumerate() {
-            finish::<Avx512>(out, first + r, panel + p, sum);
-        }
+    for (r, sum) in sums.into_iter().enumerate() {
+        finish::<Avx512>(out, first + r, panel, sum);
     }
 }
