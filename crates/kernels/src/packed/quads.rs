@@ -34,7 +34,7 @@ fn tile<const R: usize, const KIND: u8>(
 ) {
     const WORDS: usize = super::BLOCK / 4;
     let blocks = x.blocks;
-    let mut ahead = (R > 1).then(|| Ahead::new((bytes, bytes.len()), share, blocks));
+    let mut ahead = (share.1 > 1).then(|| Ahead::new((bytes, bytes.len()), share, blocks));
     assert!(
         bytes.len() == blocks * block_bytes(KIND)
             && x.q.len() >= (first + R) * blocks * WORDS

@@ -25,9 +25,9 @@ macro_rules! each_tile {
 }
 pub(super) use each_tile;
 
-/// What a tile asks of memory while it computes: its share of what lies behind its panels, a little at every step. Asked for by
-/// the last tile of a panel alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other. A
-/// single row asks for nothing: it reads as the machine expects, and asking loses.
+/// What a tile of several rows asks of memory while it computes: its share of what lies behind, a little at every step. Asked for
+/// by the last tile alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other. Where
+/// arithmetic is quick, a single tile reads as the machine expects, and asking would cost 10 to 60%.
 pub(super) struct Ahead {
     at: *const u8,
     /// Bytes of the share.
