@@ -152,8 +152,7 @@ fn tile<S: Simd, const R: usize, const P: usize, const KIND: u8>(
             && x.len() >= (first + R) * k
     );
     let share = (skip / P * tiles + tile, width / P * tiles);
-    // A group is one stream whatever is asked: asking took 1.5 times as long for eight rows of F32.
-    let mut ahead = (P == 1).then(|| Ahead::new((w, next), share, steps.len().div_ceil(STEPS)));
+    let mut ahead = (P == 1 || R > 4 || tiles > 1).then(|| Ahead::new((w, next), share, steps.len().div_ceil(STEPS)));
     let mut sums = [[S::splat(0.0); P]; R];
     for start in (0..steps.len()).step_by(STEPS) {
         if let Some(ahead) = &mut ahead {

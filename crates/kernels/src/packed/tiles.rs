@@ -26,8 +26,9 @@ macro_rules! each_tile {
 pub(super) use each_tile;
 
 /// What a tile of several rows asks of memory while it computes: its share of what lies behind, a little at every step. Asked for
-/// by the last tile alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other. Where
-/// arithmetic is quick, a single tile reads as the machine expects, and asking would cost 10 to 60%.
+/// by the last tile alone, eight rows of Q8_0 took the time of memory and that of arithmetic, one after the other; asked into the
+/// first-level cache, whose misses in flight are few, they took 1.36 times as long, and eight rows of F32 on AVX2 1.7 times.
+/// Few rows of quick arithmetic ask for nothing: they read as the machine expects.
 pub(super) struct Ahead {
     at: *const u8,
     /// Bytes of the share.
@@ -57,7 +58,7 @@ impl Ahead {
         const LINE: usize = 64;
         self.due += self.share;
         while self.due >= LINE * self.steps {
-            S::prefetch::<1>(self.at.cast());
+            S::prefetch_far(self.at);
             self.at = self.at.wrapping_add(LINE);
             self.due -= LINE * self.steps;
         }

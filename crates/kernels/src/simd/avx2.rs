@@ -112,6 +112,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn prefetch_far(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn prefetch_write<const VECTORS: usize>(p: *const f32) {
         for v in 0..VECTORS {
             unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.wrapping_add(v * super::LANES).cast()) }

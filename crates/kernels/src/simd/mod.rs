@@ -58,6 +58,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for `VECTORS` vectors from `p` on to be brought near; any address will do.
     #[inline(always)]
     fn prefetch<const VECTORS: usize>(_p: *const f32) {}
+    /// Asks for the line at `p` to be brought into the second-level cache; any address will do.
+    #[inline(always)]
+    fn prefetch_far(_p: *const u8) {}
     /// [`Simd::prefetch`] of what will be written.
     #[inline(always)]
     fn prefetch_write<const VECTORS: usize>(_p: *const f32) {}
