@@ -42,7 +42,7 @@ pub(crate) fn fingerprint(gpt: &Gpt) -> String {
     Fingerprint::of(parts.join("\n").as_bytes()).to_string()
 }
 
-/// A sum over the weights as generation reads them.
+/// A sum over the weights as generation reads them: of floats it differs between AVX2 and AVX-512, which lay panels out otherwise.
 fn weights(weights: Weights<'_>) -> String {
     match weights {
         Weights::Arena(arena) => Fingerprint::of(bytemuck::cast_slice(arena)).to_string(),
