@@ -23,13 +23,13 @@ const fn number(kind: u8) -> usize {
 }
 
 macro_rules! panels_fn {
-    ($name:ident, $KIND:ident, $number:literal) => {
+    ($name:ident, $KIND:ident) => {
         simd_fn! {
             /// y of the columns of some panels, whose first is `panel`; `width` of them lie step by step in turn.
             pub(super) fn $name[S](
                 out: &Output<'_>, panel: usize, panels: (&[u8], usize), x: &[f32], k: usize
             ) {
-                let ((bytes, width), size) = (panels, LANES * $number);
+                let ((bytes, width), size) = (panels, LANES * number($KIND));
                 let m = x.len() / k;
                 if m == 1 && bytes.len() == GROUP * k * size {
                     return match width {
@@ -62,9 +62,9 @@ macro_rules! panels_fn {
         }
     };
 }
-panels_fn!(panels_f32, F32, 4);
-panels_fn!(panels_f16, F16, 2);
-panels_fn!(panels_bf16, BF16, 2);
+panels_fn!(panels_f32, F32);
+panels_fn!(panels_f16, F16);
+panels_fn!(panels_bf16, BF16);
 
 /// Sixteen numbers as floats, the `at`-th sixteen of `bytes`.
 ///

@@ -5,7 +5,7 @@
 //! interleaved rows are ik_llama.cpp's; sixteen are our vector.
 //!
 //! Panels lie one behind the other, so that a row reads one stream from memory: as four, for four panels together, Zen 4 gave 60 to
-//! 85% of its bandwidth. Floats need several panels at once, since a single chain of sums waits for each addition: on AVX-512
+//! 90% of its bandwidth. Floats need several panels at once, since a single chain of sums waits for each addition: on AVX-512
 //! four panels are a **group**, where there are four, and lie step by step in turn.
 //!
 //! | | a step of a panel |

@@ -68,9 +68,13 @@ fn by_definition(kind: PackedType, bytes: &[u8]) -> Vec<f32> {
 
 #[test]
 fn rows_are_what_their_blocks_say() {
-    let pool = Pool::new(2).unwrap();
-    for kind in PackedType::ALL {
-        for (rows, cols) in [(1, 32), (16, 64), (37, 96)] {
+    for (isa, kind) in Isa::available()
+        .into_iter()
+        .flat_map(|isa| PackedType::ALL.map(|kind| (isa, kind)))
+    {
+        let pool = Pool::with_isa(2, isa);
+        // The last: whole groups and a part of one, and rows of more than one piece.
+        for (rows, cols) in [(1, 32), (16, 64), (37, 96), (150, 160)] {
             let bytes = blocks(kind, rows, cols);
             let w = pack(&pool, kind, rows, cols, &bytes);
             let packed = PackedMatrix::packed_bytes(kind, rows, cols);
@@ -79,7 +83,7 @@ fn rows_are_what_their_blocks_say() {
             let mut row = vec![0.0; cols];
             for (r, want) in want.chunks_exact(cols).enumerate() {
                 w.row(r, &mut row);
-                assert_eq!(row, want, "{kind:?} row {r}");
+                assert_eq!(row, want, "{isa:?} {kind:?} row {r}");
             }
         }
     }
@@ -144,13 +148,14 @@ fn every_epilogue_and_tail_agrees_with_f64() {
 
 #[test]
 fn a_row_has_the_same_bits_alone_in_company_and_on_any_number_of_threads() {
-    let (m, n, k) = (61, 50, 800);
+    // A group of panels, a part of one, and more than one part of the reduction.
+    let (m, n, k) = (61, 100, 800);
     let x = numbers(m * k, 1.0);
     for kind in PackedType::ALL {
         let bytes = blocks(kind, n, k);
-        let run = |threads, isa, rows: usize| -> Vec<u32> {
+        let run_packed_on = |packer, threads, isa, rows: usize| -> Vec<u32> {
+            let w = pack(&Pool::with_isa(1, packer), kind, n, k, &bytes);
             let pool = Pool::with_isa(threads, isa);
-            let w = pack(&pool, kind, n, k, &bytes);
             let mut all = Vec::new();
             for x in x.chunks(rows * k) {
                 let mut y = vec![0.0; x.len() / k * n];
@@ -159,10 +164,15 @@ fn a_row_has_the_same_bits_alone_in_company_and_on_any_number_of_threads() {
             }
             all
         };
+        let run = |threads, isa, rows| run_packed_on(isa, threads, isa, rows);
         for isa in Isa::available() {
             let want = run(1, isa, m);
             for rows in [1, 2, 5, 8, 13] {
                 assert!(run(2, isa, rows) == want, "{kind:?} {isa:?} {rows} rows together");
+            }
+            for packer in Isa::available() {
+                let same = [1, m].map(|rows| run_packed_on(packer, 2, isa, rows) == want);
+                assert_eq!(same, [true; 2], "{kind:?} packed on {packer:?}, met on {isa:?}");
             }
         }
         let vectors: Vec<Isa> = Isa::available()
