@@ -75,7 +75,8 @@ pub use loss::{
 };
 pub use matmul::{
     DEPTH, Epilogue, Mat, linear_backward_reference, linear_reference, matmul, matmul_bias_gelu,
-    matmul_bias_gelu_slope, matmul_columns, matmul_gelu_backward, matmul_reference, matmul_scratch,
+    matmul_bias_gelu_slope, matmul_columns, matmul_gelu_backward, matmul_gradient, matmul_gradient_scratch,
+    matmul_reference, matmul_scratch,
 };
 pub use matvec::{MATVEC_ROWS, MatvecEpilogue, matvec, matvec_scratch, matvec_transposed};
 pub use muon::{MuonShape, muon, muon_momentum, muon_momentum_bf16, muon_momentum_reference, muon_reference};

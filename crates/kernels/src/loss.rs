@@ -1,6 +1,6 @@
 //! The head and its loss in chunks of rows: logits = x wteᵀ, cross-entropy, and at once their gradients. No (N,V) buffer.
 
-use crate::matmul::{Epilogue, Mat, matmul};
+use crate::matmul::{Epilogue, Mat, matmul, matmul_gradient};
 use crate::pool::{Pool, Shards};
 use crate::simd::{LANES, exp, load, load_or, simd_fn, store};
 use crate::sums::zero;
@@ -75,9 +75,9 @@ pub fn head_loss_backward(
             Epilogue::Accumulate
         };
         if let Some(dweight) = &mut dweight {
-            matmul(pool, dweight, dlogits.t(), Mat::new(chunk, rows, d), epilogue);
+            matmul_gradient(pool, dweight, dlogits.t(), Mat::new(chunk, rows, d), epilogue);
         }
-        matmul(pool, chunk, dlogits, Mat::new(weight, v, d), Epilogue::Store);
+        matmul_gradient(pool, chunk, dlogits, Mat::new(weight, v, d), Epilogue::Store);
     }
     learned.spread(losses, 1);
     learned.spread(x, d);

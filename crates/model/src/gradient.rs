@@ -1,7 +1,7 @@
 //! Where a tensor's gradient goes: into an arena, nowhere, or into the two thin factors of a pair of low rank.
 
 use crate::params::{ParamTable, Product};
-use foretoken_kernels::{Buffer, Epilogue, Mat, Pool, matmul};
+use foretoken_kernels::{Buffer, Epilogue, Mat, Pool, matmul, matmul_gradient};
 use std::cell::RefCell;
 
 /// A pair of low rank beside a frozen matrix W that products read (LoRA: Hu et al., arXiv 2106.09685): the model computes with
@@ -79,8 +79,8 @@ impl Gradient<'_> {
         match self {
             Self::Frozen => {}
             Self::Full(out) => match layout {
-                Product::OutIn => matmul(pool, out, dy.t(), x, Epilogue::Store),
-                Product::InOut => matmul(pool, out, x.t(), dy, Epilogue::Store),
+                Product::OutIn => matmul_gradient(pool, out, dy.t(), x, Epilogue::Store),
+                Product::InOut => matmul_gradient(pool, out, x.t(), dy, Epilogue::Store),
             },
             Self::LowRank(pair) => pair.product(pool, x, dy, (n, inputs, outputs)),
         }

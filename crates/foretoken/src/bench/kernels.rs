@@ -6,6 +6,7 @@ use foretoken_kernels::{
     AdamW, AttentionDims, Buffer, Epilogue, Limits, Mat, OpTime, Pool, adamw, attention_backward, attention_forward,
     bias_backward, embedding_backward, embedding_forward, gelu_backward, gelu_forward, head_loss_backward,
     head_loss_scratch, layernorm_backward, layernorm_forward, matmul, matmul_bias_gelu, matmul_gelu_backward,
+    matmul_gradient,
 };
 use foretoken_model::{Dims, Model, sizes};
 use serde::Serialize;
@@ -170,12 +171,12 @@ impl Bench<'_> {
             let (dy, weight) = (Mat::new(&dy, n, outs), Mat::new(&weight, ins, outs));
             match after_gelu {
                 true => matmul_gelu_backward(pool, &mut x, &mut pre, dy, weight.t()),
-                false => matmul(pool, &mut x, dy, weight.t(), Epilogue::Store),
+                false => matmul_gradient(pool, &mut x, dy, weight.t(), Epilogue::Store),
             }
         });
         self.time(&[(&name("dW"), "matmul_tn")], |pool| {
             let (x, dy) = (Mat::new(&x, n, ins), Mat::new(&dy, n, outs));
-            matmul(pool, &mut weight, x.t(), dy, Epilogue::Store);
+            matmul_gradient(pool, &mut weight, x.t(), dy, Epilogue::Store);
         });
         Ok(())
     }

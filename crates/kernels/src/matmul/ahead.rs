@@ -11,11 +11,11 @@ use std::ops::Range;
 /// Two lines to fetch at each step of a tile, as two pointers that walk.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
-    pub(crate) at: *const f32,
-    /// Floats from the first line to the second.
-    pub(crate) second: usize,
+    pub(crate) first: *const f32,
     /// Floats from step to step.
-    pub(crate) step: usize,
+    pub(crate) first_step: usize,
+    pub(crate) second: *const f32,
+    pub(crate) second_step: usize,
 }
 
 /// First row, first column and steps of the reduction that a thread goes on to.
@@ -42,15 +42,17 @@ impl Place<'_> {
         let tiles_to_go = (self.rows.end - 1 - self.row) / S::MR * self.cols.len().div_ceil(S::NR) + panels_to_go;
         let last_row = self.row + S::MR >= self.rows.end;
         let panel_of_b = |col: usize, steps: &Range<usize>| Ahead {
-            at: b.address(steps.start, col),
-            second: S::NR - LANES,
-            step: b.row_stride,
+            first: b.address(steps.start, col),
+            first_step: b.row_stride,
+            second: b.address(steps.start, col + S::NR - LANES),
+            second_step: b.row_stride,
         };
         // Lines along the reduction, two a tile; the last pair when there is no tile to go.
         let pair = |at: *const f32, stride: usize| Ahead {
-            at,
-            second: stride,
-            step: 1,
+            first: at,
+            first_step: 1,
+            second: at.wrapping_add(stride),
+            second_step: 1,
         };
         let row_pairs = S::MR / 2;
         let rows_of_a = |row: usize, steps: &Range<usize>| {

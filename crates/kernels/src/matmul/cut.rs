@@ -54,6 +54,12 @@ pub(crate) fn depth_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).next_multiple_of(8)
 }
 
+/// Part `i` of `parts` of 0 to `size`, in whole units but for the last.
+pub(super) fn part_of(i: usize, parts: usize, size: usize, unit: usize) -> Range<usize> {
+    let units = size.div_ceil(unit);
+    (i * units / parts * unit)..size.min((i + 1) * units / parts * unit)
+}
+
 /// Floats from one packed panel of B to the next: those of a step lie in different sets of a cache.
 pub(super) fn panel_floats(nr: usize, depth: usize) -> usize {
     nr * depth + 2 * LANES
@@ -130,14 +136,9 @@ impl Cut {
 
     /// Rows and columns of a task. Tasks that follow each other share rows: a thread keeps to its own.
     pub(super) fn block(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let part = |i: usize, blocks: usize, size: usize, unit: usize| {
-            let units = size.div_ceil(unit);
-            (i * units / blocks * unit)..size.min((i + 1) * units / blocks * unit)
-        };
-        let (row, col) = (task / self.col_blocks, task % self.col_blocks);
         (
-            part(row, self.row_blocks, self.m, self.mr),
-            part(col, self.col_blocks, self.n, self.nr),
+            part_of(task / self.col_blocks, self.row_blocks, self.m, self.mr),
+            part_of(task % self.col_blocks, self.col_blocks, self.n, self.nr),
         )
     }
 

@@ -9,7 +9,7 @@ use crate::simd::{LANES, Simd, load, store};
 /// Steps of B that are fetched ahead of their use: some 450 cycles, the third-level cache's latency twice over.
 const AHEAD: usize = 16;
 
-/// One tile of C: where it lies, what it is made of, what becomes of it.
+/// What one tile of C is made of.
 pub(crate) struct Tile<'a> {
     /// A: row `i`, step `k` at `i * a_row + k * a_step`; one of the two is 1.
     pub(crate) a: &'a [f32],
@@ -19,18 +19,25 @@ pub(crate) struct Tile<'a> {
     pub(crate) b: &'a [f32],
     pub(crate) b_step: usize,
     pub(crate) depth: usize,
+    /// Valid rows, up to MR.
+    pub(crate) rows: usize,
+    /// What to fetch meanwhile.
+    pub(crate) ahead: Ahead,
+}
+
+/// The place in C that takes a tile's sums.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// First row and column.
+    pub(crate) row: usize,
+    pub(crate) col: usize,
     /// Valid rows and columns, up to MR and NR.
     pub(crate) rows: usize,
     pub(crate) cols: usize,
-    /// First row and column in C.
-    pub(crate) row: usize,
-    pub(crate) col: usize,
     /// First block of the reduction: C is not read.
     pub(crate) first: bool,
     /// Last block of the reduction: the epilogue applies.
     pub(crate) last: bool,
-    /// What to fetch meanwhile.
-    pub(crate) ahead: Ahead,
 }
 
 /// The output of a matmul, shared out in tiles.
@@ -57,7 +64,7 @@ pub(crate) enum Finish<'a> {
 
 /// Asks for what [`finish`] will read and write.
 #[inline(always)]
-fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: usize) {
+pub(crate) fn approach<S: Simd, const NV: usize>(tile: &Target, out: &Output<'_>) {
     let read = match out.finish {
         Finish::Plain(
             Epilogue::Residual(read)
@@ -66,7 +73,7 @@ fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: u
         ) if tile.last => Some(read),
         _ => None,
     };
-    for i in 0..rows {
+    for i in 0..tile.rows {
         let at = (tile.row + i) * out.stride + tile.col;
         S::prefetch_write::<NV>(out.c.address(at));
         if let Some(read) = read {
@@ -83,10 +90,12 @@ fn approach<S: Simd, const NV: usize>(tile: &Tile<'_>, out: &Output<'_>, rows: u
 ///
 /// Each element is the chain `fma(a[k], b[k], acc)` over the block's k in order, from zero; blocks are then added to C in
 /// order. Nothing else enters, so neither the tile's shape, nor where its operands lie, nor threads show in the bits.
+///
+/// `APART` gives the second line that is fetched ahead a step of its own. Where it needs none, one pointer for both: with two, rows
+/// of A read in place were multiplied at half the speed on AVX2, whose registers the compiler then spilled.
 #[inline(always)]
-pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool>(
+pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool, const APART: bool>(
     tile: &Tile<'_>,
-    out: &Output<'_>,
     acc: &mut [[S::V; NV]],
 ) {
     let (a_row, a_step) = if BY_ROW { (tile.a_row, 1) } else { (1, tile.a_step) };
@@ -95,8 +104,9 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
         let last = tile.depth - 1;
         assert!(tile.a.len() > (ROWS - 1) * a_row + last * a_step && tile.b.len() >= last * tile.b_step + NV * LANES);
     }
-    approach::<S, NV>(tile, out, ROWS);
-    let (mut a, mut b, mut ahead) = (tile.a.as_ptr(), tile.b.as_ptr(), tile.ahead.at);
+    let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
+    let (mut first, mut second) = (tile.ahead.first, tile.ahead.second);
+    let apart = (second as usize).wrapping_sub(first as usize);
     for _ in 0..tile.depth {
         // SAFETY: the assertion above covers ROWS rows of A and NR columns of B at every step; prefetches may miss.
         unsafe {
@@ -105,9 +115,14 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
                 // The columns of the next tile, which lie beside these.
                 S::prefetch::<1>(a.wrapping_add(2 * ROWS - 1));
             }
-            S::prefetch::<1>(ahead);
-            S::prefetch::<1>(ahead.wrapping_add(tile.ahead.second));
-            ahead = ahead.wrapping_add(tile.ahead.step);
+            S::prefetch::<1>(first);
+            if APART {
+                S::prefetch::<1>(second);
+                second = second.wrapping_add(tile.ahead.second_step);
+            } else {
+                S::prefetch::<1>(first.wrapping_byte_add(apart));
+            }
+            first = first.wrapping_add(tile.ahead.first_step);
             let mut bv = [S::splat(0.0); NV];
             for v in 0..NV {
                 bv[v] = S::load_ptr(b.add(v * LANES));
@@ -155,11 +170,7 @@ unsafe fn set<S: Simd, const FULL: bool>(row: &mut [f32], v: usize, value: S::V)
 
 /// Adds the earlier blocks, applies the epilogue and stores. `FULL` tells a tile of NR columns.
 #[inline(always)]
-pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
-    tile: &Tile<'_>,
-    out: &Output<'_>,
-    acc: &[[S::V; NV]],
-) {
+pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(tile: &Target, out: &Output<'_>, acc: &[[S::V; NV]]) {
     assert!(!FULL || tile.cols == NV * LANES);
     let cols = tile.col..tile.col + tile.cols;
     /// C = `$new` of `$value`, vector `$v` of the row that starts at `$at`.
@@ -246,22 +257,40 @@ pub(crate) fn finish<S: Simd, const NV: usize, const FULL: bool>(
     }
 }
 
-/// Multiplies with exactly as many rows as there are, then finishes.
+/// The register tile of a set: multiplies with exactly as many rows as there are; and what follows.
 macro_rules! tile_of_rows {
-    ($set:ty, $mr:literal, $nv:literal, $tile:expr, $out:expr; $($rows:literal)*) => {{
-        use $crate::matmul::tile::{finish, run};
-        let tile = $tile;
-        let mut acc = [[<$set>::splat(0.0); $nv]; $mr];
-        match (tile.rows, tile.a_row == 1) {
-            $(($rows, true) => run::<$set, $rows, $nv, false>(tile, $out, &mut acc),
-            ($rows, false) => run::<$set, $rows, $nv, true>(tile, $out, &mut acc),)*
-            (rows, _) => unreachable!("a tile of {rows} rows"),
+    ($set:ty, $mr:literal, $nv:literal; $($rows:literal)*) => {
+        type Sums = [[Self::V; $nv]; $mr];
+        #[inline(always)]
+        fn no_sums() -> Self::Sums {
+            [[<$set>::splat(0.0); $nv]; $mr]
         }
-        if tile.cols == <$set>::NR {
-            finish::<$set, $nv, true>(tile, $out, &acc);
-        } else {
-            finish::<$set, $nv, false>(tile, $out, &acc);
+        #[inline(always)]
+        fn vectors(sums: &mut Self::Sums) -> &mut [Self::V] {
+            sums.as_flattened_mut()
         }
-    }};
+        #[inline(always)]
+        fn approach(target: &Target, out: &Output<'_>) {
+            $crate::matmul::tile::approach::<$set, $nv>(target, out);
+        }
+        #[inline(always)]
+        fn tile<const APART: bool>(tile: &Tile<'_>, sums: &mut Self::Sums) {
+            use $crate::matmul::tile::run;
+            match (tile.rows, tile.a_row == 1) {
+                $(($rows, true) => run::<$set, $rows, $nv, false, APART>(tile, sums),
+                ($rows, false) => run::<$set, $rows, $nv, true, APART>(tile, sums),)*
+                (rows, _) => unreachable!("a tile of {rows} rows"),
+            }
+        }
+        #[inline(always)]
+        fn finish(target: &Target, out: &Output<'_>, sums: &Self::Sums) {
+            use $crate::matmul::tile::finish;
+            if target.cols == <$set>::NR {
+                finish::<$set, $nv, true>(target, out, sums);
+            } else {
+                finish::<$set, $nv, false>(target, out, sums);
+            }
+        }
+    };
 }
 pub(crate) use tile_of_rows;

@@ -2,7 +2,7 @@
 
 use super::{LANES, Simd};
 use crate::attention::small::{SmallTile, small_of};
-use crate::matmul::tile::{Output, Tile, tile_of_rows};
+use crate::matmul::tile::{Output, Target, Tile, tile_of_rows};
 use std::arch::x86_64::*;
 
 /// AVX2 with FMA and F16C. The 6x16 tile keeps 12 accumulators, enough for FMA latency 4 on two pipes.
@@ -287,10 +287,7 @@ impl Simd for Avx2 {
     fn to_float(i: Self::Ints) -> Self::V {
         unsafe { [_mm256_cvtepi32_ps(i[0]), _mm256_cvtepi32_ps(i[1])] }
     }
-    #[inline(always)]
-    fn tile(tile: &Tile<'_>, out: &Output<'_>) {
-        tile_of_rows!(Avx2, 6, 1, tile, out; 1 2 3 4 5 6);
-    }
+    tile_of_rows!(Avx2, 6, 1; 1 2 3 4 5 6);
     const SQUARE: usize = 8;
     #[inline(always)]
     unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {

@@ -2,7 +2,7 @@
 
 use super::{LARGEST_CACHE, Simd};
 use crate::attention::small::{SmallTile, small_of};
-use crate::matmul::tile::{Output, Tile, tile_of_rows};
+use crate::matmul::tile::{Output, Target, Tile, tile_of_rows};
 use std::arch::x86_64::*;
 
 /// AVX-512 F, BW, DQ and VL. The 14x32 tile keeps 28 accumulators, two B vectors and a broadcast in 32 registers.
@@ -180,10 +180,7 @@ impl Simd for Avx512 {
     fn to_float(i: __m512i) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(i) }
     }
-    #[inline(always)]
-    fn tile(tile: &Tile<'_>, out: &Output<'_>) {
-        tile_of_rows!(Avx512, 14, 2, tile, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-    }
+    tile_of_rows!(Avx512, 14, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     const SQUARE: usize = 16;
     #[inline(always)]
     unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {

@@ -18,7 +18,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 
 use crate::attention::small::SmallTile;
-use crate::matmul::tile::{Output, Tile};
+use crate::matmul::tile::{Output, Target, Tile};
 
 /// Lanes of the logical vector; the same on every instruction set.
 pub(crate) const LANES: usize = 16;
@@ -137,8 +137,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// To the nearest number; those below 2^24 exactly.
     fn to_float(i: Self::Ints) -> Self::V;
 
-    /// The register tile of a matmul, see [`crate::matmul`].
-    fn tile(tile: &Tile<'_>, out: &Output<'_>);
+    /// The sums of a register tile of a matmul, see [`crate::matmul`].
+    type Sums: Copy;
+    fn no_sums() -> Self::Sums;
+    /// Their vectors, row after row.
+    fn vectors(sums: &mut Self::Sums) -> &mut [Self::V];
+    /// Asks for what [`Simd::finish`] will read and write.
+    fn approach(target: &Target, out: &Output<'_>);
+    /// Multiplies; `APART` as [`crate::matmul::tile::run`] has it.
+    fn tile<const APART: bool>(tile: &Tile<'_>, sums: &mut Self::Sums);
+    /// Adds what earlier blocks of the reduction left in C, applies the epilogue and stores.
+    fn finish(target: &Target, out: &Output<'_>, sums: &Self::Sums);
     /// Rows of the register tile of a small product.
     const SMALL_ROWS: usize;
     /// The register tile of attention's small products.

@@ -2,7 +2,7 @@
 
 use super::{LANES, Simd};
 use crate::attention::small::{SmallTile, small_of};
-use crate::matmul::tile::{Output, Tile, tile_of_rows};
+use crate::matmul::tile::{Output, Target, Tile, tile_of_rows};
 use half::f16;
 
 /// No instruction set assumed beyond the build target's.
@@ -201,10 +201,7 @@ impl Simd for Portable {
     fn to_float(i: Self::Ints) -> Self::V {
         lanes!(l => i[l] as f32)
     }
-    #[inline(always)]
-    fn tile(tile: &Tile<'_>, out: &Output<'_>) {
-        tile_of_rows!(Portable, 4, 1, tile, out; 1 2 3 4);
-    }
+    tile_of_rows!(Portable, 4, 1; 1 2 3 4);
     const SMALL_ROWS: usize = 4;
     #[inline(always)]
     unsafe fn small(tile: &SmallTile) {

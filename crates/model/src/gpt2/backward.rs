@@ -9,7 +9,7 @@ use crate::gradient::Gradient;
 use crate::params::Product;
 use foretoken_kernels::{
     Dropout, Epilogue, Mat, Pool, attention_backward, bias_backward, dropout_in_place, embedding_backward,
-    layernorm_again, layernorm_backward, matmul, matmul_gelu_backward, zero,
+    layernorm_again, layernorm_backward, matmul_gelu_backward, matmul_gradient, zero,
 };
 
 /// From `a.ln_f.out`, which holds the gradient of the last layernorm's output, to every parameter's gradient.
@@ -73,7 +73,7 @@ fn block_backward(
     let d_fc: &[f32] = match recompute {
         Recompute::None => {
             let slope = Epilogue::Multiply { factor: a.fc };
-            matmul(pool, work.d_fc, d_branch, c_proj.t(), slope);
+            matmul_gradient(pool, work.d_fc, d_branch, c_proj.t(), slope);
             work.d_fc
         }
         _ => {
@@ -99,7 +99,7 @@ fn block_backward(
     let (normed, d_fc) = (Mat::new(a.ln_2.out, n, d), Mat::new(d_fc, n, f));
     dw.c_fc_weight.product(pool, Product::InOut, normed, d_fc, (n, d, f));
     let c_fc = Mat::new(w.c_fc_weight, d, f);
-    matmul(pool, a.ln_2.out, d_fc, c_fc.t(), Epilogue::Store);
+    matmul_gradient(pool, a.ln_2.out, d_fc, c_fc.t(), Epilogue::Store);
     layernorm_gradient(
         pool,
         work.dx,
@@ -116,7 +116,7 @@ fn block_backward(
     dw.attn_c_proj_weight
         .product(pool, Product::InOut, heads, d_branch, (n, d, d));
     let (d_heads, c_proj) = (a.ln_2.out, Mat::new(w.attn_c_proj_weight, d, d));
-    matmul(pool, d_heads, d_branch, c_proj.t(), Epilogue::Store);
+    matmul_gradient(pool, d_heads, d_branch, c_proj.t(), Epilogue::Store);
     let d_qkv = if work.d_qkv.is_empty() {
         &mut a.fc[..n * 3 * d]
     } else {
@@ -150,7 +150,7 @@ fn block_backward(
     dw.c_attn_weight
         .product(pool, Product::InOut, normed, d_qkv, (n, d, 3 * d));
     let c_attn = Mat::new(w.c_attn_weight, d, 3 * d);
-    matmul(pool, a.ln_1.out, d_qkv, c_attn.t(), Epilogue::Store);
+    matmul_gradient(pool, a.ln_1.out, d_qkv, c_attn.t(), Epilogue::Store);
     layernorm_gradient(
         pool,
         work.dx,

@@ -4,8 +4,8 @@ use super::Gpt2;
 use crate::contract::{Dims, Pass, Scratch};
 use foretoken_kernels::{
     MATVEC_ROWS, attention_backward_scratch, attention_backward_sums, attention_cached_scratch,
-    attention_forward_scratch, bias_backward_scratch, head_loss_scratch, layernorm_backward_scratch, matmul_scratch,
-    matvec_scratch,
+    attention_forward_scratch, bias_backward_scratch, head_loss_scratch, layernorm_backward_scratch,
+    matmul_gradient_scratch, matmul_scratch, matvec_scratch,
 };
 
 /// (in, out) of every linear layer.
@@ -23,13 +23,13 @@ pub(super) fn of_pass(model: &Gpt2, b: usize, t: usize, pass: Pass) -> Scratch {
         shared: 0,
         a_thread: attention_forward_scratch(attention.dh),
     };
-    let mut product = |m, n, k| scratch.a_thread = scratch.a_thread.max(matmul_scratch(m, n, k));
+    let mut takes = |floats| scratch.a_thread = scratch.a_thread.max(floats);
     for (rows, (inputs, outputs)) in linears(dims).into_iter().map(|sizes| (n, sizes)).chain([head]) {
-        product(rows, outputs, inputs);
+        takes(matmul_scratch(rows, outputs, inputs));
         if train {
-            product(rows, inputs, outputs);
-            product(inputs, outputs, rows);
-            product(outputs, inputs, rows);
+            takes(matmul_gradient_scratch(rows, inputs, outputs));
+            takes(matmul_gradient_scratch(inputs, outputs, rows));
+            takes(matmul_gradient_scratch(outputs, inputs, rows));
         }
     }
     if train {

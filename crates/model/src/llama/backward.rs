@@ -8,8 +8,8 @@ use crate::contract::{Batch, DropoutSeed, Recompute};
 use crate::gradient::Gradient;
 use crate::params::Product;
 use foretoken_kernels::{
-    Epilogue, Mat, Pool, Turn, attention_backward, embedding_backward, matmul, rmsnorm_again, rmsnorm_backward, rope,
-    swiglu_backward, swiglu_forward, zero,
+    Epilogue, Mat, Pool, Turn, attention_backward, embedding_backward, matmul_gradient, rmsnorm_again,
+    rmsnorm_backward, rope, swiglu_backward, swiglu_forward, zero,
 };
 
 /// From `a.norm.out`, which holds the gradient of the last norm's output, to every parameter's gradient. That of the
@@ -86,7 +86,7 @@ fn block_backward(
     }
     let (d_out, hidden) = (Mat::new(dx, n, d), Mat::new(a.hidden, n, f));
     dw.down_proj.product(pool, Product::OutIn, hidden, d_out, (n, f, d));
-    matmul(pool, a.hidden, d_out, Mat::new(w.down_proj, d, f), Epilogue::Store);
+    matmul_gradient(pool, a.hidden, d_out, Mat::new(w.down_proj, d, f), Epilogue::Store);
     swiglu_backward(pool, a.gate, a.up, a.hidden);
     let (d_gate, d_up, normed) = (
         Mat::new(a.gate, n, f),
@@ -95,14 +95,14 @@ fn block_backward(
     );
     dw.gate_proj.product(pool, Product::OutIn, normed, d_gate, (n, d, f));
     dw.up_proj.product(pool, Product::OutIn, normed, d_up, (n, d, f));
-    matmul(
+    matmul_gradient(
         pool,
         a.post_norm.out,
         d_gate,
         Mat::new(w.gate_proj, f, d),
         Epilogue::Store,
     );
-    matmul(
+    matmul_gradient(
         pool,
         a.post_norm.out,
         d_up,
@@ -122,7 +122,7 @@ fn block_backward(
     let (d_mid, heads) = (Mat::new(dx, n, d), Mat::new(a.heads, n, d));
     dw.o_proj.product(pool, Product::OutIn, heads, d_mid, (n, d, d));
     let d_heads = a.post_norm.out;
-    matmul(pool, d_heads, d_mid, Mat::new(w.o_proj, d, d), Epilogue::Store);
+    matmul_gradient(pool, d_heads, d_mid, Mat::new(w.o_proj, d, d), Epilogue::Store);
     let d_qkv = if d_qkv.is_empty() {
         &mut a.gate[..n * row]
     } else {
@@ -156,15 +156,15 @@ fn block_backward(
     dw.q_proj.product(pool, Product::OutIn, normed, dq, (n, d, d));
     dw.k_proj.product(pool, Product::OutIn, normed, dk, (n, d, kv));
     dw.v_proj.product(pool, Product::OutIn, normed, dv, (n, d, kv));
-    matmul(pool, a.input_norm.out, dq, Mat::new(w.q_proj, d, d), Epilogue::Store);
-    matmul(
+    matmul_gradient(pool, a.input_norm.out, dq, Mat::new(w.q_proj, d, d), Epilogue::Store);
+    matmul_gradient(
         pool,
         a.input_norm.out,
         dk,
         Mat::new(w.k_proj, kv, d),
         Epilogue::Accumulate,
     );
-    matmul(
+    matmul_gradient(
         pool,
         a.input_norm.out,
         dv,

@@ -4,7 +4,7 @@ use super::Llama;
 use crate::contract::{Pass, Scratch};
 use foretoken_kernels::{
     MATVEC_ROWS, attention_backward_scratch, attention_backward_sums, attention_cached_scratch,
-    attention_forward_scratch, head_loss_scratch, matmul_scratch, rmsnorm_backward_scratch,
+    attention_forward_scratch, head_loss_scratch, matmul_gradient_scratch, matmul_scratch, rmsnorm_backward_scratch,
 };
 
 /// (in, out) of every linear layer.
@@ -27,12 +27,12 @@ pub(super) fn of_pass(model: &Llama, b: usize, t: usize, pass: Pass) -> Scratch 
         shared: 0,
         a_thread: attention_forward_scratch(attention.dh),
     };
-    let mut product = |m, n, k| scratch.a_thread = scratch.a_thread.max(matmul_scratch(m, n, k));
+    let mut takes = |floats| scratch.a_thread = scratch.a_thread.max(floats);
     for (rows, (inputs, outputs)) in linears(model).into_iter().map(|sizes| (n, sizes)).chain([head]) {
-        product(rows, outputs, inputs);
+        takes(matmul_scratch(rows, outputs, inputs));
         if train {
-            product(rows, inputs, outputs);
-            product(outputs, inputs, rows);
+            takes(matmul_gradient_scratch(rows, inputs, outputs));
+            takes(matmul_gradient_scratch(outputs, inputs, rows));
         }
     }
     if train {

@@ -3,7 +3,7 @@
 use super::{Case, Kernel, Op, Random, Reference, Shape, Work, floats_case, nan, plus, wide};
 use foretoken_kernels::{
     Epilogue, MATVEC_ROWS, Mat, MatvecEpilogue, gelu_derivative_reference, gelu_reference, linear_backward_reference,
-    linear_reference, matmul, matmul_bias_gelu, matmul_gelu_backward, matvec, matvec_transposed,
+    linear_reference, matmul, matmul_bias_gelu, matmul_gelu_backward, matmul_gradient, matvec, matvec_transposed,
 };
 
 /// Every product has one: the chain of additions is the same whatever comes after it.
@@ -14,6 +14,16 @@ const UP: Shape = [4096, 768, 3072, 1];
 const DOWN: Shape = [4096, 3072, 768, 1];
 /// Past the blocks of the reduction, of packed columns and of a task's rows.
 const LARGE: &[Shape] = &[[190, 800, 37, 1], [9, 31, 3100, 1], [4110, 3, 5, 1], [385, 17, 70, 1]];
+
+/// Those, and what is made of seven products, odd in every size: dX of the first, dW of the second.
+const LARGE_OF_GRADIENTS: &[Shape] = &[
+    [190, 800, 37, 1],
+    [9, 31, 3100, 1],
+    [4110, 3, 5, 1],
+    [385, 17, 70, 1],
+    [301, 331, 1033, 1],
+    [1033, 301, 331, 1],
+];
 
 /// Rows, reduction and columns take turns at the tail.
 fn shape(random: &mut Random, tail: usize) -> Shape {
@@ -121,7 +131,7 @@ pub(super) fn ops() -> Vec<Op> {
             name: "matmul_dx",
             sizes: SIZES,
             shape,
-            large: LARGE,
+            large: LARGE_OF_GRADIENTS,
             gpt2: UP,
             work,
             case: |s, random| {
@@ -130,7 +140,7 @@ pub(super) fn ops() -> Vec<Op> {
             },
             kernel: |pool, [n, ins, outs, _], inputs, out| {
                 let [dy, w] = inputs.floats[..] else { unreachable!() };
-                matmul(
+                matmul_gradient(
                     pool,
                     out[0],
                     Mat::new(dy, n, outs),
@@ -149,7 +159,7 @@ pub(super) fn ops() -> Vec<Op> {
             name: "matmul_gelu_backward",
             sizes: SIZES,
             shape,
-            large: LARGE,
+            large: LARGE_OF_GRADIENTS,
             gpt2: DOWN,
             // pre is read and its gradient written, beside the GELU.
             work: |s| Work {
@@ -184,7 +194,7 @@ pub(super) fn ops() -> Vec<Op> {
             name: "matmul_dweight",
             sizes: SIZES,
             shape,
-            large: LARGE,
+            large: LARGE_OF_GRADIENTS,
             gpt2: UP,
             work,
             case: |s, random| {
@@ -193,7 +203,7 @@ pub(super) fn ops() -> Vec<Op> {
             },
             kernel: |pool, [n, ins, outs, _], inputs, out| {
                 let [x, dy] = inputs.floats[..] else { unreachable!() };
-                matmul(
+                matmul_gradient(
                     pool,
                     out[0],
                     Mat::new(x, n, ins).t(),
