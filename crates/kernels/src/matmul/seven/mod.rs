@@ -160,11 +160,7 @@ simd_fn! {
                                 S::approach(&targets[p - 3], out);
                             }
                             let mut sums = S::no_sums();
-                            // Sixteen registers leave no room for the second pointer: AVX2 ran dX at 0.92 of a plain product's speed.
-                            match S::MR > 8 {
-                                true => S::tile::<true>(&tile, &mut sums),
-                                false => S::tile::<false>(&tile, &mut sums),
-                            }
+                            S::tile::<true>(&tile, &mut sums);
                             let sums = S::vectors(&mut sums);
                             for &(quarter, negative) in *takers {
                                 let taker = S::vectors(&mut quarters[quarter]);
