@@ -32,7 +32,8 @@ Examples:
 Weights are random, nothing is downloaded. Every time is a median, and what runs
 first is not counted. The limit of a kernel is the flops or the bytes it needs at
 the machine's measured peak, whichever take longer; over 100% where its operands
-lie in a cache, which is faster than memory. Whatever else the machine does
+lie in a cache, which is faster than memory, or where a large gradient is made of
+seven products for eight, counted as a plain one. Whatever else the machine does
 meanwhile is measured as well.")]
 pub(crate) struct Bench {
     /// Sections to run [all]
