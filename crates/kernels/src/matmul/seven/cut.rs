@@ -83,7 +83,7 @@ impl Cut {
             depth,
             steps: k.div_ceil(depth),
             panels: at_once.clamp(1, panels),
-            column: mr.next_multiple_of(8),
+            column: if mr > 4 { mr.next_multiple_of(8) } else { mr },
         }
     }
 
