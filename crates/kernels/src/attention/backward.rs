@@ -9,8 +9,9 @@ use super::{
 use crate::documents::{Document, Documents};
 use crate::dropout::Dropout;
 use crate::pool::{Pool, Shards};
-use crate::simd::{LANES, LARGEST_CACHE, Simd, exp, load, simd_fn, store};
+use crate::simd::{LANES, LARGEST_CACHE, Simd, exp2_floored, load, simd_fn, store};
 use std::cmp::Reverse;
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 /// Tasks that long sequences are cut for, at least: more threads than that have nothing to do.
@@ -220,13 +221,16 @@ simd_fn! {
             let queries = end - begin;
             lse[queries..].fill(0.0);
             dsum[queries..].fill(0.0);
-            lse[..queries].copy_from_slice(&saved.lse[lse_start(&dims, document, head) + begin..][..queries]);
+            for (lse, saved) in lse.iter_mut().zip(&saved.lse[lse_start(&dims, document, head) + begin..][..queries]) {
+                *lse = saved * LOG2_E;
+            }
             for first in (begin..end).step_by(TILE) {
                 let n = (rows(first), dh);
                 let from_q = &saved.qkv[(start + first) * row + column..];
                 let from_o = (start + first) * d + column;
                 let from_dout = &saved.dout[from_o..];
-                transpose_scaled::<S>(&mut qt[(first - begin) * dh..], from_q, row, n, dims.scale());
+                // Scores in powers of two, as the forward has them.
+                transpose_scaled::<S>(&mut qt[(first - begin) * dh..], from_q, row, n, dims.scale() * LOG2_E);
                 transpose_scaled::<S>(&mut dot[(first - begin) * dh..], from_dout, d, n, 1.0);
                 for i in 0..n.0 {
                     let at = from_o + i * d;
@@ -254,26 +258,16 @@ simd_fn! {
                     let across = (count, TILE);
                     small::<S>(across, Scores(causal, dh), by_row(k), (qt, TILE), (s, TILE), false);
                     small::<S>(across, Scores(causal, dh), by_row(v), (dot, TILE), (ds, TILE), false);
-                    causal.mask(s, f32::NEG_INFINITY);
-                    causal.mask(ds, 0.0);
-                    // P and dS; with dropout the P that met V is the dropped one, and dP passes through the same mask.
-                    for j in 0..count {
-                        let number = drop_number(&dims, document, head, first, key + j);
-                        let factors = saved.dropout.map(|dropout| dropout.run(number));
-                        for i in (causal.hidden(j) / LANES * LANES..TILE).step_by(LANES) {
-                            let at = j * TILE + i;
-                            let p = exp::<S>(S::sub(load::<S>(&s[at..]), load::<S>(&lse[i..])));
-                            let mut dp = load::<S>(&ds[at..]);
-                            let mut met = p;
-                            if let Some(factors) = &factors {
-                                let factor = load::<S>(&factors[i..]);
-                                dp = S::mul(dp, factor);
-                                met = S::mul(p, factor);
-                            }
-                            store::<S>(&mut ds[at..], S::mul(p, S::sub(dp, load::<S>(&dsum[i..]))));
-                            store::<S>(&mut s[at..], met);
-                        }
+                    let lines = s.chunks_exact_mut(TILE).zip(ds.chunks_exact_mut(TILE));
+                    for (j, (s, ds)) in lines.take(count).enumerate() {
+                        let factors = saved.dropout.map(|dropout| {
+                            dropout.run(drop_number(&dims, document, head, first, key + j))
+                        });
+                        let seen = causal.hidden(j) / LANES..TILE / LANES;
+                        gradient_of_scores::<S>(s, ds, lse, dsum, seen, &factors);
                     }
+                    causal.mask(s, 0.0);
+                    causal.mask(ds, 0.0);
                     let (across, more) = ((count, wide), first > key);
                     let by_key = |data| by_row((data, TILE));
                     small::<S>(across, ByKey(causal), by_key(s), from_row(dout, from), (dv, wide), more);
@@ -320,6 +314,31 @@ simd_fn! {
                 store::<S>(&mut to[c..], S::mul(scale, sum));
             }
         }
+    }
+}
+
+/// P and dS of a key from S and dP, in the vectors of queries that see it; with dropout the P that met V is the dropped one, and
+/// dP passes through the same mask.
+#[inline(always)]
+fn gradient_of_scores<S: Simd>(
+    s: &mut [f32],
+    ds: &mut [f32],
+    lse: &[f32],
+    dsum: &[f32],
+    seen: Range<usize>,
+    factors: &Option<[f32; TILE]>,
+) {
+    let ((s, _), (ds, _)) = (s.as_chunks_mut::<LANES>(), ds.as_chunks_mut::<LANES>());
+    let ((lse, _), (dsum, _)) = (lse.as_chunks::<LANES>(), dsum.as_chunks::<LANES>());
+    for i in seen {
+        let p = exp2_floored::<S>(S::sub(load::<S>(&s[i]), load::<S>(&lse[i])));
+        let (mut dp, mut met) = (load::<S>(&ds[i]), p);
+        if let Some(factors) = factors {
+            let factor = load::<S>(&factors[i * LANES..]);
+            (dp, met) = (S::mul(dp, factor), S::mul(p, factor));
+        }
+        store::<S>(&mut ds[i], S::mul(p, S::sub(dp, load::<S>(&dsum[i]))));
+        store::<S>(&mut s[i], met);
     }
 }
 

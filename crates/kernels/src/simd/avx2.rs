@@ -161,13 +161,13 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn scale_pow2(x: Self::V, n: Self::V) -> Self::V {
         #[inline(always)]
-        fn half(n: __m256) -> __m256 {
+        fn half(x: __m256, n: __m256) -> __m256 {
             unsafe {
-                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+                let exponent = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n));
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
             }
         }
-        Self::mul(x, [half(n[0]), half(n[1])])
+        [half(x[0], n[0]), half(x[1], n[1])]
     }
     #[inline(always)]
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
@@ -293,7 +293,7 @@ impl Simd for Avx2 {
     unsafe fn transpose(line: impl Fn(usize) -> *const f32, dst: *mut f32, stride: usize) {
         unsafe { transpose8(line, dst, stride) }
     }
-    const SMALL_ROWS: usize = 6;
+    const SMALL: (usize, usize) = (6, 1);
     #[inline(always)]
     unsafe fn small(tile: &SmallTile) {
         small_of!(Avx2, tile; 1 2 3 4 5 6; 1);

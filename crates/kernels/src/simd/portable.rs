@@ -202,7 +202,7 @@ impl Simd for Portable {
         lanes!(l => i[l] as f32)
     }
     tile_of_rows!(Portable, 4, 1; 1 2 3 4);
-    const SMALL_ROWS: usize = 4;
+    const SMALL: (usize, usize) = (4, 1);
     #[inline(always)]
     unsafe fn small(tile: &SmallTile) {
         small_of!(Portable, tile; 1 2 3 4; 1);
