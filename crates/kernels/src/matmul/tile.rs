@@ -1,7 +1,7 @@
 //! The register tile: what every floating-point operation of a matmul runs through.
 
-use super::Epilogue;
 use super::ahead::Ahead;
+use super::{Epilogue, seven};
 use crate::gelu::{gelu, gelu_and_derivative};
 use crate::pool::Shards;
 use crate::simd::{LANES, Simd, load, store};
@@ -91,18 +91,25 @@ pub(crate) fn approach<S: Simd, const NV: usize>(tile: &Target, out: &Output<'_>
 /// Each element is the chain `fma(a[k], b[k], acc)` over the block's k in order, from zero; blocks are then added to C in
 /// order. Nothing else enters, so neither the tile's shape, nor where its operands lie, nor threads show in the bits.
 ///
-/// `APART` gives the second line that is fetched ahead a step of its own. Where it needs none, one pointer for both: with two, rows
-/// of A read in place were multiplied at half the speed on AVX2, whose registers the compiler then spilled.
+/// `SEVEN` tells operands that lie as [`super::seven`] packs them, at distances that are known here: one register for all rows of A.
+/// Those leave room for one more, which gives the second line that is fetched ahead a step of its own. On AVX2 the compiler spilled
+/// seven pointers where rows lay at any distance, for a sixth of the time; rows of A read in place were multiplied at half the speed.
 #[inline(always)]
-pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool, const APART: bool>(
+pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool, const SEVEN: bool>(
     tile: &Tile<'_>,
     acc: &mut [[S::V; NV]],
 ) {
-    let (a_row, a_step) = if BY_ROW { (tile.a_row, 1) } else { (1, tile.a_step) };
+    let (a_row, a_step) = match (BY_ROW, SEVEN) {
+        (true, true) => (seven::ROW, 1),
+        (true, false) => (tile.a_row, 1),
+        (false, true) => (1, seven::column(S::MR)),
+        (false, false) => (1, tile.a_step),
+    };
+    let b_step = if SEVEN { NV * LANES } else { tile.b_step };
     let mut sums = [[S::splat(0.0); NV]; ROWS];
     if tile.depth > 0 {
         let last = tile.depth - 1;
-        assert!(tile.a.len() > (ROWS - 1) * a_row + last * a_step && tile.b.len() >= last * tile.b_step + NV * LANES);
+        assert!(tile.a.len() > (ROWS - 1) * a_row + last * a_step && tile.b.len() >= last * b_step + NV * LANES);
     }
     let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
     let (mut first, mut second) = (tile.ahead.first, tile.ahead.second);
@@ -110,13 +117,13 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
     for _ in 0..tile.depth {
         // SAFETY: the assertion above covers ROWS rows of A and NR columns of B at every step; prefetches may miss.
         unsafe {
-            S::prefetch::<NV>(b.wrapping_add(AHEAD * tile.b_step));
+            S::prefetch::<NV>(b.wrapping_add(AHEAD * b_step));
             if !BY_ROW {
                 // The columns of the next tile, which lie beside these.
                 S::prefetch::<1>(a.wrapping_add(2 * ROWS - 1));
             }
             S::prefetch::<1>(first);
-            if APART {
+            if SEVEN {
                 S::prefetch::<1>(second);
                 second = second.wrapping_add(tile.ahead.second_step);
             } else {
@@ -134,7 +141,7 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
                 }
             }
         }
-        (a, b) = (a.wrapping_add(a_step), b.wrapping_add(tile.b_step));
+        (a, b) = (a.wrapping_add(a_step), b.wrapping_add(b_step));
     }
     acc[..ROWS].copy_from_slice(&sums);
 }
@@ -274,11 +281,11 @@ macro_rules! tile_of_rows {
             $crate::matmul::tile::approach::<$set, $nv>(target, out);
         }
         #[inline(always)]
-        fn tile<const APART: bool>(tile: &Tile<'_>, sums: &mut Self::Sums) {
+        fn tile<const SEVEN: bool>(tile: &Tile<'_>, sums: &mut Self::Sums) {
             use $crate::matmul::tile::run;
             match (tile.rows, tile.a_row == 1) {
-                $(($rows, true) => run::<$set, $rows, $nv, false, APART>(tile, sums),
-                ($rows, false) => run::<$set, $rows, $nv, true, APART>(tile, sums),)*
+                $(($rows, true) => run::<$set, $rows, $nv, false, SEVEN>(tile, sums),
+                ($rows, false) => run::<$set, $rows, $nv, true, SEVEN>(tile, sums),)*
                 (rows, _) => unreachable!("a tile of {rows} rows"),
             }
         }

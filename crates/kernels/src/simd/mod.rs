@@ -144,8 +144,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn vectors(sums: &mut Self::Sums) -> &mut [Self::V];
     /// Asks for what [`Simd::finish`] will read and write.
     fn approach(target: &Target, out: &Output<'_>);
-    /// Multiplies; `APART` as [`crate::matmul::tile::run`] has it.
-    fn tile<const APART: bool>(tile: &Tile<'_>, sums: &mut Self::Sums);
+    /// Multiplies; `SEVEN` as [`crate::matmul::tile::run`] has it.
+    fn tile<const SEVEN: bool>(tile: &Tile<'_>, sums: &mut Self::Sums);
     /// Adds what earlier blocks of the reduction left in C, applies the epilogue and stores.
     fn finish(target: &Target, out: &Output<'_>, sums: &Self::Sums);
     /// Rows and vectors of the register tile of a small product.

@@ -1,6 +1,6 @@
 //! How a product by seven is cut: tasks are parts of a quarter of C, each of which computes its part of all four.
 
-use crate::matmul::cut::{depth_of, panel_floats, part_of, row_floats};
+use crate::matmul::cut::{depth_of, panel_floats, part_of};
 use crate::matmul::tile::Target;
 use crate::matmul::{DEPTH, SLACK};
 use crate::simd::LANES;
@@ -18,6 +18,14 @@ const ROWS: usize = 392;
 const PANELS: usize = 6;
 /// Tasks a thread gets at least where that leaves each [`PANELS`].
 const TASKS: usize = 2;
+
+/// Floats from one packed row of A to the next.
+pub(in crate::matmul) const ROW: usize = DEPTH + LANES;
+
+/// Floats from one packed column of A to the next, of a tile of `mr` rows: whole lines of a cache where it nearly fills them.
+pub(in crate::matmul) const fn column(mr: usize) -> usize {
+    if mr > 4 { mr.next_multiple_of(8) } else { mr }
+}
 
 /// Whether C (m,n) = A (m,k) B (k,n) is made of seven. It decides the bits, so it follows from the shape alone.
 pub(in crate::matmul) fn pays(m: usize, n: usize, k: usize) -> bool {
@@ -48,7 +56,7 @@ pub(in crate::matmul) struct Cut {
     pub(super) steps: usize,
     /// Panels of B whose sums lie in the second-level cache together.
     pub(super) panels: usize,
-    /// Floats from one packed column of A to the next: whole lines of a cache where a tile nearly fills them.
+    /// [`column`] of the tile.
     pub(super) column: usize,
 }
 
@@ -83,7 +91,7 @@ impl Cut {
             depth,
             steps: k.div_ceil(depth),
             panels: at_once.clamp(1, panels),
-            column: if mr > 4 { mr.next_multiple_of(8) } else { mr },
+            column: column(mr),
         }
     }
 
@@ -124,7 +132,7 @@ impl Cut {
 
     /// Floats from one of a tile's seven sums of A to the next.
     pub(super) fn part_of_a(&self) -> usize {
-        (self.mr * row_floats(self.depth)).max(self.column * self.depth + LANES)
+        (self.mr * ROW).max(self.column * self.depth + LANES)
     }
 
     /// Floats of scratch memory on each thread.

@@ -25,12 +25,12 @@ mod cut;
 mod pack;
 
 use super::ahead::Ahead;
-use super::cut::{panel_floats, row_floats};
+use super::cut::panel_floats;
 use super::tile::{Finish, Output, Target, Tile};
 use super::{Epilogue, Mat};
 use crate::pool::Pool;
 use crate::simd::{LANES, simd_fn};
-pub(super) use cut::{Cut, Shape, pays};
+pub(super) use cut::{Cut, ROW, Shape, column, pays};
 
 /// The quarters of C that take a product, as 2 * lower + right, and whether it is taken away from them.
 const TAKERS: [&[(usize, bool)]; 7] = [
@@ -101,7 +101,7 @@ simd_fn! {
         for step in 0..cut.steps {
             let steps = cut.range(step);
             let (k, depth) = (steps.start, steps.len());
-            let (a_row, a_step) = if a_by_row { (row_floats(depth), 1) } else { (1, cut.column) };
+            let (a_row, a_step) = if a_by_row { (ROW, 1) } else { (1, cut.column) };
             pack::pack_a::<S>(packed_a, &a, cut, &rows, &steps);
             let next_k = (step + 1 < cut.steps).then_some(steps.end);
             let (mut turn_a, turns_a) = (0, 4 * if a_by_row { rows.len() } else { depth });

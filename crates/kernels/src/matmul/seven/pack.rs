@@ -1,8 +1,8 @@
 //! The sums of quarters that the seven products take, made while A and B are packed.
 
-use super::cut::Cut;
+use super::cut::{Cut, ROW};
 use crate::matmul::Mat;
-use crate::matmul::cut::{panel_floats, row_floats};
+use crate::matmul::cut::panel_floats;
 use crate::matmul::pack::pack_panel;
 use crate::simd::{LANES, Simd, load, store};
 use std::ops::Range;
@@ -73,7 +73,7 @@ pub(super) fn pack_a<S: Simd>(packed: &mut [f32], a: &Mat<'_>, cut: &Cut, rows: 
     let quarters = parts(a, rows, steps, (cut.m, cut.k));
     if a.col_stride == 1 {
         for row in 0..rows.len() {
-            let to = row / S::MR * 7 * part + row % S::MR * row_floats(depth);
+            let to = row / S::MR * 7 * part + row % S::MR * ROW;
             let mut lines: [&[f32]; 4] = [&[]; 4];
             for (line, quarter) in lines.iter_mut().zip(&quarters) {
                 if row < quarter.rows {
