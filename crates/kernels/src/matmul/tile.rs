@@ -106,6 +106,7 @@ pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: boo
         (false, false) => (1, tile.a_step),
     };
     let b_step = if SEVEN { NV * LANES } else { tile.b_step };
+    debug_assert_eq!((tile.a_row, tile.a_step, tile.b_step), (a_row, a_step, b_step));
     let mut sums = [[S::splat(0.0); NV]; ROWS];
     if tile.depth > 0 {
         let last = tile.depth - 1;
