@@ -215,8 +215,8 @@ simd_fn! {
                     [None, None] => soften::<S, false>(s, causal, m, l, correction, fetch),
                     _ => soften::<S, true>(s, causal, m, l, correction, fetch),
                 }
-                // In no sum of weights, which is 1 at least, but in the next product it would show how many hidden keys a register
-                // tile takes with it.
+                // Hidden weights of 2^-126 vanish in a sum that is 1 at least; in the next product they would show how many of them a
+                // register tile takes with it.
                 causal.mask(s, 0.0);
                 // Once the largest scores were met, nothing is left to correct.
                 if key > 0 && correction.iter().any(|&correction| correction != 1.0) {

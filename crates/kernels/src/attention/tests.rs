@@ -65,6 +65,36 @@ fn forward_agrees_with_f64_at_every_tail() {
     }
 }
 
+/// However large later keys and values are: a hidden key's weight is zero, not small.
+#[test]
+fn no_bit_depends_on_later_tokens() {
+    for isa in Isa::available() {
+        let pool = Pool::with_isa(2, isa);
+        let dims = AttentionDims {
+            b: 1,
+            t: 130,
+            h: 2,
+            h_kv: 2,
+            dh: 20,
+        };
+        let (qkv, d) = (numbers(dims.t * dims.row(), 0.37), dims.d());
+        let run = |qkv: &[f32]| {
+            let (mut out, mut lse) = (vec![0.0; dims.t * d], vec![0.0; dims.h * dims.t]);
+            attention_forward(&pool, &mut out, &mut lse, qkv, dims, &[], None);
+            out
+        };
+        let whole = run(&qkv);
+        for from in [1, 37, 64, 99, 129] {
+            let mut changed = qkv.clone();
+            for token in changed[from * dims.row()..].chunks_exact_mut(dims.row()) {
+                token[d..2 * d].fill(1e10);
+                token[2 * d..].fill(1e37);
+            }
+            assert_eq!(run(&changed)[..from * d], whole[..from * d], "{isa:?} from {from}");
+        }
+    }
+}
+
 #[test]
 fn backward_is_the_finite_difference() {
     for isa in Isa::available() {

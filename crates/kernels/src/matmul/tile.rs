@@ -91,9 +91,9 @@ pub(crate) fn approach<S: Simd, const NV: usize>(tile: &Target, out: &Output<'_>
 /// Each element is the chain `fma(a[k], b[k], acc)` over the block's k in order, from zero; blocks are then added to C in
 /// order. Nothing else enters, so neither the tile's shape, nor where its operands lie, nor threads show in the bits.
 ///
-/// `SEVEN` tells operands that lie as [`super::seven`] packs them, at distances that are known here: one register for all rows of A.
-/// Those leave room for one more, which gives the second line that is fetched ahead a step of its own. On AVX2 the compiler spilled
-/// seven pointers where rows lay at any distance, for a sixth of the time; rows of A read in place were multiplied at half the speed.
+/// `SEVEN` tells operands that lie as [`super::seven`] packs them, at distances that are known here, so that one register does for all
+/// rows of A. That leaves one for the second line that is fetched ahead, whose step is its own. Where rows lie at any distance there
+/// is none: on AVX2 the compiler spilled pointers, for a sixth of the time with packed rows and half of it with rows read in place.
 #[inline(always)]
 pub(crate) fn run<S: Simd, const ROWS: usize, const NV: usize, const BY_ROW: bool, const SEVEN: bool>(
     tile: &Tile<'_>,

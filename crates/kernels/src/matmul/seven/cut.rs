@@ -9,7 +9,8 @@ use std::ops::Range;
 /// Steps of the reduction from which sums are worth their packing. With 256 of them (the gradient of the head's weight, a
 /// chunk of logits at a time) C comes and goes too often: nothing was gained.
 const LEAST_STEPS: usize = 512;
-/// Rows and columns from which they are: GPT-2's products of 256 tokens take 0.90 to 0.99 of the time, of 4,096 0.90 to 0.95.
+/// Rows and columns from which they are: GPT-2's products of 256 tokens take 0.89 to 1.01 of the time, of 4,096 0.89
+/// to 0.99 (AVX-512; on AVX2 1.01 to 1.08 and 0.89 to 0.98).
 const LEAST_LINES: usize = 256;
 /// Rows of A, of full depth, whose sums a thread holds: 5 MB, which pass from the third-level cache. Twice as many were
 /// slower (two threads, 32 MB), half as many packed B for 2% more of the time.
@@ -56,8 +57,6 @@ pub(in crate::matmul) struct Cut {
     pub(super) steps: usize,
     /// Panels of B whose sums lie in the second-level cache together.
     pub(super) panels: usize,
-    /// [`column`] of the tile.
-    pub(super) column: usize,
 }
 
 impl Cut {
@@ -91,7 +90,6 @@ impl Cut {
             depth,
             steps: k.div_ceil(depth),
             panels: at_once.clamp(1, panels),
-            column: column(mr),
         }
     }
 
@@ -132,7 +130,7 @@ impl Cut {
 
     /// Floats from one of a tile's seven sums of A to the next.
     pub(super) fn part_of_a(&self) -> usize {
-        (self.mr * ROW).max(self.column * self.depth + LANES)
+        (self.mr * ROW).max(column(self.mr) * self.depth + LANES)
     }
 
     /// Floats of scratch memory on each thread.

@@ -101,7 +101,7 @@ simd_fn! {
         for step in 0..cut.steps {
             let steps = cut.range(step);
             let (k, depth) = (steps.start, steps.len());
-            let (a_row, a_step) = if a_by_row { (ROW, 1) } else { (1, cut.column) };
+            let (a_row, a_step) = if a_by_row { (ROW, 1) } else { (1, column(S::MR)) };
             pack::pack_a::<S>(packed_a, &a, cut, &rows, &steps);
             let next_k = (step + 1 < cut.steps).then_some(steps.end);
             let (mut turn_a, turns_a) = (0, 4 * if a_by_row { rows.len() } else { depth });

@@ -1,6 +1,6 @@
 //! The sums of quarters that the seven products take, made while A and B are packed.
 
-use super::cut::{Cut, ROW};
+use super::cut::{Cut, ROW, column};
 use crate::matmul::Mat;
 use crate::matmul::cut::panel_floats;
 use crate::matmul::pack::pack_panel;
@@ -86,7 +86,7 @@ pub(super) fn pack_a<S: Simd>(packed: &mut [f32], a: &Mat<'_>, cut: &Cut, rows: 
     }
     for step in 0..depth {
         for (tile, row) in (0..rows.len()).step_by(S::MR).enumerate() {
-            let to = tile * 7 * part + step * cut.column;
+            let to = tile * 7 * part + step * column(S::MR);
             let count = S::MR.min(rows.len() - row);
             let mut lines: [&[f32]; 4] = [&[]; 4];
             for (line, quarter) in lines.iter_mut().zip(&quarters) {
